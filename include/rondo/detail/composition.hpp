@@ -1,0 +1,61 @@
+/// @file
+/// What the policies of an operator add up to: a value that a template may take and a kernel may
+/// read.
+#pragma once
+
+#include <rondo/error.hpp>
+
+#include <concepts>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+enum class decay_kind : unsigned char { none, constant, scalar, vector, additive, additive_scalar };
+enum class direction_kind : unsigned char { causal, anticausal, bidirectional };
+enum class form_kind : unsigned char { automatic, recurrent, quadratic, chunkwise };
+enum class feature_kind : unsigned char { identity, elu_plus_one, silu, exp, relu, silu_half_unit };
+
+/// The kinds of choice a policy can make; an operator takes each at most once.
+enum class choice : unsigned char { decay, placement, direction, form, update, normalize, feature };
+
+struct composition {
+    decay_kind decay = decay_kind::none;
+    direction_kind direction = direction_kind::causal;
+    form_kind form = form_kind::automatic;
+    feature_kind feature = feature_kind::identity;
+    bool on_write = false;
+    bool delta = false;
+    bool normalized = false;
+    index chunk = 0;
+
+    constexpr bool additive() const noexcept {
+        return decay == decay_kind::additive || decay == decay_kind::additive_scalar;
+    }
+    constexpr bool gated() const noexcept { return decay != decay_kind::none; }
+    /// A gate for each key channel, not only for each token.
+    constexpr bool per_channel() const noexcept {
+        return decay == decay_kind::vector || decay == decay_kind::additive;
+    }
+    constexpr bool bidirectional() const noexcept {
+        return direction == direction_kind::bidirectional;
+    }
+    /// The rank of the gate's view.
+    constexpr int gate_rank() const noexcept {
+        return per_channel() ? 4 : decay == decay_kind::constant ? 1 : 3;
+    }
+    friend constexpr bool operator==(composition const&, composition const&) = default;
+};
+
+/// A composition as a type, for places that compile a kernel for each.
+template <composition What>
+struct composition_constant {
+    static constexpr composition value = What;
+};
+
+/// A policy says which choice it makes, and makes it.
+template <class P>
+concept policy = requires(composition& c) {
+    { P::makes } -> std::convertible_to<choice>;
+    P::apply(c);
+};
+
+}  // namespace rondo::inline RONDO_ISA::detail
