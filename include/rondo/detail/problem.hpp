@@ -1,0 +1,81 @@
+/// @file
+/// One checked call, as kernels see it: byte strides, element kinds, no policies to repeat.
+#pragma once
+
+#include <rondo/detail/rows.hpp>
+
+#include <array>
+#include <span>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// A tensor with the axes [batch, head, time, channel] in bytes; an axis that it lacks has stride
+/// 0.
+struct tensor {
+    std::byte* data = nullptr;
+    index batch = 0, head = 0, time = 0, channel = 0;  // strides in bytes
+    element kind = element::float32;
+
+    row at(index b, index h, index t) const noexcept {
+        return {data + b * batch + h * head + t * time, channel, kind};
+    }
+    constexpr bool empty() const noexcept { return data == nullptr; }
+};
+
+/// What an operator carries, [batch, head, ...] in the accumulator type; absent parts are null.
+template <class A>
+struct carried {
+    A* s = nullptr;           // [D, E]
+    A* normalizer = nullptr;  // [D]: the sum of the weighted keys
+    A* max = nullptr;         // [gate width]: the running maximum of the additive logits
+    A* sum = nullptr;         // [gate width]: the sum of exp(z - max)
+    constexpr bool empty() const noexcept { return s == nullptr && max == nullptr; }
+};
+
+/// A run over the tokens of a sequence: in which order, what it does at each, what it hands on.
+struct pass {
+    index const* order = nullptr;  // token at each place of a path, or the order of time
+    bool reversed = false;
+    bool strict = false;      // a reader does not see itself
+    bool read = true;         // computes outputs
+    bool write = true;        // updates the state
+    bool keep = false;        // goes on with the state of the pass before
+    bool accumulate = false;  // adds to what earlier passes left in the output
+    bool finish = true;       // divides and scales
+
+    index token(index place, index length) const noexcept {
+        index const walked = reversed ? length - 1 - place : place;
+        return order == nullptr ? walked : order[walked];
+    }
+};
+
+template <class A>
+struct problem {
+    composition what;
+    tensor q, k, v, gate, beta, o;
+    carried<A> in, out;
+    index sequences = 0, query_heads = 0, heads = 0, length = 0, depth = 0, width = 0;
+    std::span<index const> offsets;  // of packed sequences
+    std::span<pass const> passes;
+    A scale = 1, eps = 0;
+
+    index group() const noexcept { return heads == 0 ? 0 : query_heads / heads; }
+    index gate_width() const noexcept { return what.decay == decay_kind::additive ? depth : 1; }
+
+    /// Where sequence s lies.
+    index batch_of(index s) const noexcept { return offsets.empty() ? s : 0; }
+    index first_of(index s) const noexcept { return offsets.empty() ? 0 : offsets[std::size_t(s)]; }
+    index length_of(index s) const noexcept {
+        return offsets.empty() ? length : offsets[std::size_t(s) + 1] - offsets[std::size_t(s)];
+    }
+
+    /// The part of a state that belongs to one head of one sequence.
+    carried<A> part(carried<A> const& whole, index s, index h) const noexcept {
+        index const at = s * heads + h;
+        auto const move = [at](A* p, index n) { return p == nullptr ? p : p + at * n; };
+        return {move(whole.s, depth * width), move(whole.normalizer, depth),
+                move(whole.max, gate_width()), move(whole.sum, gate_width())};
+    }
+};
+
+}  // namespace rondo::inline RONDO_ISA::detail

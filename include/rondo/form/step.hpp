@@ -1,0 +1,46 @@
+/// @file
+/// One token of every sequence and head: decoding.
+#pragma once
+
+#include <rondo/exec/host.hpp>
+#include <rondo/state.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// The part of a dense state that a token of one head works on.
+template <class A>
+inline head_state<A> dense(carried<A> const& part, index width) noexcept {
+    return {part.s, part.normalizer, part.max, part.sum, width};
+}
+
+/// Moves the states of call.out past one token. `spare` holds step_scratch elements a head when
+/// those are more than the stack takes.
+template <class L>
+inline void step(problem<typename L::value> const& call, int threads,
+                 typename L::value* spare) noexcept {
+    using A = typename L::value;
+    index const needed = step_scratch(call.depth, call.width);
+    index const units = call.sequences * call.heads;
+    share(int(std::min<index>(threads, units)), units, [&](index unit, int) {
+        flush_subnormals const guard;
+        alignas(cache_line) A local[step_scratch_on_stack];
+        A* const memory = needed <= step_scratch_on_stack ? local : spare + unit * needed;
+        auto const rows = token_rows<L>::carve(memory, call.depth, call.width);
+        site<A> const where(call, unit / call.heads, unit % call.heads);
+        head_state<A> const state =
+            dense(call.part(call.out, where.sequence, where.head), call.width);
+        token_kernel<L>(rows, where, state, pass{}, 0).run();
+    });
+}
+
+/// Takes a checked step in a place.
+template <composition What, class Place, class A>
+inline void dispatch_step(Place const& place, problem<A> const& call, A* spare) {
+    if constexpr (runs_on_host<Place>) {
+        step<lanes_of<Place, A>>(call, threads_of(place), spare);
+    } else {
+        step_on(place, composition_constant<What>{}, call);  // found where the place is defined
+    }
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail

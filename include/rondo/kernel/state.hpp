@@ -1,0 +1,48 @@
+/// @file
+/// What a chunk leaves behind: S = carry S + sum_j k_j v_j^T over its weighted keys.
+#pragma once
+
+#include <rondo/kernel/weights.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// Updates the state, `keys` decayed to the chunk's end.
+template <class L, class Weights>
+inline void write_state(chunk<L> const& c, matrix<typename L::value> keys,
+                        head_state<typename L::value> const& state) noexcept {
+    using A = typename L::value;
+    // Element (d, j) of the keys' transpose: a tile's rows are four neighbouring channels.
+    for (index d = 0; d < c.depth; d += tile_rows) {
+        for_panels<L>(c.width, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
+            typename L::pack acc[tile_rows][Packs];
+            A* const s = state.s + d * c.width + e;
+            for (int r = 0; r < tile_rows; ++r) {
+                auto const carry = L::broadcast(Weights::carry(c, d + r));
+                for (int p = 0; p < Packs; ++p) {
+                    acc[r][p] = carry * L::load(s + r * c.width + p * L::width);
+                }
+            }
+            multiply_add<L>(acc, {keys.at(0, d), 1, keys.row_step}, {c.v + e, c.width}, c.count);
+            for (int r = 0; r < tile_rows; ++r) {
+                for (int p = 0; p < Packs; ++p) {
+                    L::store(s + r * c.width + p * L::width, acc[r][p]);
+                }
+            }
+        });
+    }
+}
+
+/// The same for a value of 1: the sum of the weighted keys.
+template <class L, class Weights>
+inline void write_normalizer(chunk<L> const& c, matrix<typename L::value> keys,
+                             head_state<typename L::value> const& state) noexcept {
+    for (index d = 0; d < c.depth; d += L::width) {
+        typename L::value carry[L::width];
+        for (index lane = 0; lane < L::width; ++lane) carry[lane] = Weights::carry(c, d + lane);
+        auto sum = L::load(carry) * L::load(state.normalizer + d);
+        for (index j = 0; j < c.count; ++j) sum = sum + L::load(keys.at(j, d));
+        L::store(state.normalizer + d, sum);
+    }
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail
