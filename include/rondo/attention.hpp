@@ -1,0 +1,169 @@
+/// @file
+/// The operator: linear recurrences over keys and values, composed from policies.
+#pragma once
+
+#include <rondo/decay.hpp>
+#include <rondo/detail/check.hpp>
+#include <rondo/detail/passes.hpp>
+#include <rondo/direction.hpp>
+#include <rondo/exec/host.hpp>
+#include <rondo/feature.hpp>
+#include <rondo/form.hpp>
+#include <rondo/form/step.hpp>
+#include <rondo/normalize.hpp>
+#include <rondo/update.hpp>
+
+#include <type_traits>
+
+namespace rondo::inline RONDO_ISA {
+namespace detail {
+
+/// Computes a checked call in a place.
+template <composition What, class Place, class A>
+inline void dispatch(Place const& place, problem<A> const& call) {
+    if constexpr (runs_on_host<Place>) {
+        run<lanes_of<Place, A>, What.decay>(call, threads_of(place));
+    } else {
+        run_on(place, composition_constant<What>{}, call);  // found where the place is defined
+    }
+}
+
+/// Stands for a state in the options of an operator that carries none.
+struct no_state {
+    static constexpr bool present = false;
+    no_state() = default;
+    template <class State>
+    no_state(State const&) {
+        static_assert(!sizeof(State),
+                      "rondo: a bidirectional operator carries no state: it accepts .scale and "
+                      ".eps, and states go with causal and anticausal");
+    }
+};
+
+/// The options of a call of a bidirectional operator.
+struct stateless_options {
+    no_state in{}, out{};
+    double scale = 1;
+    double eps = 1e-6;
+
+    template <class A>
+    operator options<A>() const {
+        return {.scale = scale, .eps = eps};
+    }
+};
+
+template <composition What, class A>
+using options_of = std::conditional_t<What.bidirectional(), stateless_options, options<A>>;
+
+}  // namespace detail
+
+/// A linear-recurrence attention operator, made by `attention(...)`.
+///
+/// o_i = scale * sum_j w(i, j) (q_i . k_j) v_j, the weights w given by the decay, the sum by the
+/// direction; with update::delta and normalize::sum as those policies say.
+///
+/// Shapes: q [B, Hq, T, D], k [B, Hkv, T, D] or `ones`, v [B, Hkv, T, E], o [B, Hq, T, E]; Hq a
+/// multiple
+///   of Hkv; the gate as its decay says, beta [B, Hkv, T].
+/// Units: gates are log decays (natural logarithm), or logits with an additive decay.
+/// Cost: recurrent and chunkwise O(T D E) a head, quadratic O(T^2 (D + E)).
+/// Scratch: one block a thread, allocated before the computation; it does not grow with T, but for
+/// the
+///   quadratic form and for the denominators of normalize::sum over several passes.
+/// Accuracy: 1e-10 in double and 2e-5 in float of the largest output (tests/laws).
+/// Errors: shape_error before anything is written.
+template <detail::composition What>
+class attention_t {
+public:
+    static constexpr detail::composition composition = What;
+
+    /// Computes the output of whole sequences.
+    template <class Place, class T>
+    void forward(
+        Place const& place, std::type_identity_t<inputs<What, accumulator_t<T>>> const& in,
+        view<T, 4> const& o,
+        std::type_identity_t<detail::options_of<What, accumulator_t<T>>> const& with = {}) const {
+        auto call = detail::check_call<What, T, false>("attention", in, o, with);
+        auto passes = detail::passes_of(What);
+        std::span<detail::pass> const used(passes.items.data(), passes.count);
+        detail::merge(used);
+        call.passes = used;
+        detail::dispatch<What>(place, call);
+    }
+
+    /// Takes one token of every sequence: moves `carried` on and computes the token's output.
+    /// Shapes: as forward's without the time axis. Allocates nothing.
+    template <class Place, class T>
+    void step(Place const& place,
+              std::type_identity_t<inputs<What, accumulator_t<T>, true>> const& in,
+              std::type_identity_t<state_view<accumulator_t<T>>> const& carried,
+              view<T, 3> const& o,
+              std::type_identity_t<options<accumulator_t<T>>> with = {}) const {
+        static_assert(!What.bidirectional(),
+                      "rondo: step goes with causal and anticausal; a bidirectional operator needs "
+                      "the whole sequence: use forward");
+        with.out = carried;
+        auto const call = detail::check_call<What, T, true>("attention step", in, o, with);
+        detail::dispatch_step<What>(place, call, carried.spare);
+    }
+
+    /// The state of no tokens, for `batch` sequences and `heads` key/value heads.
+    template <class T>
+    rondo::state<accumulator_t<T>> state(index batch, index heads, index depth, index width) const {
+        static_assert(!What.bidirectional(),
+                      "rondo: a bidirectional operator carries no state; states go with causal and "
+                      "anticausal");
+        return {What, batch, heads, depth, width};
+    }
+};
+
+/// Composes an operator from policies, in any order, each kind at most once; what is not given is
+/// decay::none, on_read, causal, update::outer, normalize::none, feature::identity and any form.
+template <class... Policies>
+consteval auto attention(Policies...) {
+    using detail::choice;
+    constexpr bool known = (detail::policy<Policies> && ...);
+    static_assert(known,
+                  "rondo::attention accepts policies: decay::..., causal | anticausal | "
+                  "bidirectional, recurrent | quadratic | chunkwise<C>, update::..., "
+                  "normalize::..., feature::...");
+    if constexpr (known) {
+        constexpr auto count = []([[maybe_unused]] choice wanted) {
+            return ((Policies::makes == wanted ? 1 : 0) + ... + 0);
+        };
+        static_assert(count(choice::decay) <= 1,
+                      "rondo::attention accepts one decay: decay::none, constant, scalar, vector, "
+                      "additive or additive_scalar");
+        static_assert(count(choice::placement) <= 1,
+                      "rondo::attention accepts one placement: decay::on_read or decay::on_write");
+        static_assert(count(choice::direction) <= 1,
+                      "rondo::attention accepts one direction: causal, anticausal or "
+                      "bidirectional");
+        static_assert(count(choice::form) <= 1,
+                      "rondo::attention accepts one form: recurrent, quadratic or chunkwise<C>");
+        static_assert(count(choice::update) <= 1,
+                      "rondo::attention accepts one update: update::outer or update::delta");
+        static_assert(count(choice::normalize) <= 1,
+                      "rondo::attention accepts one normalisation: normalize::none or "
+                      "normalize::sum");
+        static_assert(count(choice::feature) <= 1, "rondo::attention accepts one feature map");
+        constexpr detail::composition what = [] {
+            detail::composition c;
+            (Policies::apply(c), ...);
+            return c;
+        }();
+        static_assert(!what.delta || !what.additive(),
+                      "rondo::attention: update::delta goes with decay::none, constant, scalar or "
+                      "vector");
+        static_assert(!what.delta || !what.normalized,
+                      "rondo::attention: update::delta goes with normalize::none");
+        static_assert(!what.delta || !what.bidirectional(),
+                      "rondo::attention: update::delta goes with causal and anticausal");
+        static_assert(!what.on_write || !what.additive(),
+                      "rondo::attention: decay::on_write goes with decay::none, constant, scalar "
+                      "or vector");
+        return attention_t<what>{};
+    }
+}
+
+}  // namespace rondo::inline RONDO_ISA

@@ -1,0 +1,76 @@
+/// @file
+/// Runs a checked call on the processor: scratch first, then units of heads, by one thread or
+/// several.
+#pragma once
+
+#include <rondo/exec.hpp>
+#include <rondo/exec/tuning.hpp>
+#include <rondo/form/walk.hpp>
+#include <rondo/simd/flush.hpp>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace rondo::inline RONDO_ISA::detail {
+
+template <class Place>
+inline constexpr bool runs_on_host = false;
+template <>
+inline constexpr bool runs_on_host<exec::serial_t> = true;
+template <>
+inline constexpr bool runs_on_host<exec::simd_t> = true;
+template <>
+inline constexpr bool runs_on_host<exec::openmp_t> = true;
+
+/// The lanes that a place computes with.
+template <class Place, class A>
+using lanes_of =
+    std::conditional_t<std::is_same_v<Place, exec::serial_t>, one_lane<A>, simd_lanes<A>>;
+
+template <class Place>
+inline int threads_of([[maybe_unused]] Place const& place) noexcept {
+#if defined(_OPENMP)
+    if constexpr (std::is_same_v<Place, exec::openmp_t>) {
+        return place.count > 0 ? place.count : omp_get_max_threads();
+    }
+#endif
+    return 1;
+}
+
+/// body(item, thread) for the items [0, count), each by one thread.
+template <class Body>
+inline void share([[maybe_unused]] int threads, index count, Body const& body) noexcept {
+#if defined(_OPENMP)
+    if (threads > 1) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+        for (index item = 0; item < count; ++item) body(item, omp_get_thread_num());
+        return;
+    }
+#endif
+    for (index item = 0; item < count; ++item) body(item, 0);
+}
+
+/// Computes the whole call.
+template <class L, decay_kind Decay>
+inline void run(problem<typename L::value> const& call, int threads) {
+    if (call.sequences == 0 || call.heads == 0) return;
+    cut const how = tune<L>(call, threads);
+    index const groups = (call.heads + how.heads - 1) / how.heads;
+    index const units = call.sequences * groups;
+    threads = int(std::min<index>(threads, units));
+
+    arena measure;
+    walker<L, Decay>(measure, call, how);
+    scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads));
+
+    share(threads, units, [&](index unit, int thread) {
+        flush_subnormals const guard;
+        arena memory(block.get() + measure.used() * std::size_t(thread));
+        index const first = unit % groups * how.heads;
+        walker<L, Decay> walk(memory, call, how);
+        walk.run(unit / groups, first, std::min(first + how.heads, call.heads));
+    });
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail
