@@ -4,7 +4,9 @@
 
 #include <rondo/config.hpp>
 
+#include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
@@ -21,17 +23,40 @@ public:
 
 namespace detail {
 
-/// "rondo::attention: k has 3 tokens, but q has 35."
-[[noreturn]] inline void refuse(char const* operator_name, std::string const& sentence) {
-    throw shape_error(std::string("rondo::") + operator_name + ": " + sentence);
+/// A part of a sentence: words or a number.
+class word {
+public:
+    word(char const* text) : text_(text) {}
+    word(std::string const& text) : text_(text.c_str()) {}
+    template <std::integral Number>
+    word(Number number) : number_(static_cast<index>(number)) {}
+
+    void append_to(std::string& sentence) const {
+        text_ != nullptr ? sentence += text_ : sentence += std::to_string(number_);
+    }
+
+private:
+    char const* text_ = nullptr;
+    index number_ = 0;
+};
+
+/// Throws "rondo::<operator>: <words>". One function builds every sentence, so that checks stay
+/// small.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse(char const* operator_name,
+                                                          std::initializer_list<word> words) {
+    std::string sentence = "rondo::";
+    sentence += operator_name;
+    sentence += ": ";
+    for (word const& w : words) w.append_to(sentence);
+    throw shape_error(sentence);
 }
 
 /// Refuses `argument` when its extent `got` along `axis` is not `wanted`.
 inline void expect_extent(char const* operator_name, char const* argument, char const* axis,
                           index got, index wanted, char const* because) {
     if (got == wanted) return;
-    refuse(operator_name, std::string(argument) + " has extent " + std::to_string(got) + " along " +
-                              axis + ", expected " + std::to_string(wanted) + " (" + because + ")");
+    refuse(operator_name, {argument, " has extent ", got, " along ", axis, ", expected ", wanted,
+                           " (", because, ")"});
 }
 
 }  // namespace detail

@@ -23,8 +23,7 @@ public:
         : extents_{static_cast<index>(extents)...} {
         for (index extent : extents_) {
             if (extent < 0) {
-                detail::refuse("grid",
-                               "an extent is " + std::to_string(extent) + ", expected at least 0");
+                detail::refuse("grid", {"an extent is ", extent, ", expected at least 0"});
             }
         }
     }

@@ -70,13 +70,11 @@ constexpr view<T, int(Rank)> lay_out(char const* maker, source<T> const& from,
         (i + columns < Rank ? rows : row) *= extents[axis];
     }
     if (from.size >= 0 && from.size < rows * row) {
-        refuse(maker, "the storage holds " + std::to_string(from.size) +
-                          " elements, the view needs " + std::to_string(rows * row));
+        refuse(maker, {"the storage holds ", from.size, " elements, the view needs ", rows * row});
     }
     if (is_matrix && (from.rows != rows || from.columns != row)) {
-        refuse(maker, "the matrix is " + std::to_string(from.rows) + " x " +
-                          std::to_string(from.columns) + ", the view needs " +
-                          std::to_string(rows) + " x " + std::to_string(row));
+        refuse(maker, {"the matrix is ", from.rows, " x ", from.columns, ", the view needs ", rows,
+                       " x ", row});
     }
     return {from.data, extents, strides};
 }

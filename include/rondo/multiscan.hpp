@@ -53,9 +53,8 @@ public:
         detail::expect_extent("multiscan", "q", "time", call.length, tokens.size(),
                               "the size of the grid");
         if (!call.offsets.empty()) {
-            detail::refuse("multiscan", "packed sequences have " +
-                                            std::to_string(call.offsets.size()) +
-                                            " offsets, expected a grid of one length (0 offsets)");
+            detail::refuse("multiscan", {"packed sequences have ", call.offsets.size(),
+                                         " offsets, expected a grid of one length (0 offsets)"});
         }
         std::array<std::vector<index>, count> orders;
         std::array<detail::pass, 2 * count> passes;

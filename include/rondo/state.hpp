@@ -45,8 +45,7 @@ public:
         : what_(what), batch_(batch), heads_(heads), depth_(depth), width_(width) {
         for (index extent : {batch, heads, depth, width}) {
             if (extent < 0) {
-                detail::refuse("state",
-                               "an extent is " + std::to_string(extent) + ", expected at least 0");
+                detail::refuse("state", {"an extent is ", extent, ", expected at least 0"});
             }
         }
         values_.resize(static_cast<std::size_t>(total()));

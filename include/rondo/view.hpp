@@ -75,9 +75,8 @@ public:
     constexpr view slice(int axis, index begin, index end) const {
         expect_axis(axis);
         if (begin < 0 || end < begin || end > extent(axis)) {
-            detail::refuse("view", "slice [" + std::to_string(begin) + ", " + std::to_string(end) +
-                                       ") leaves axis " + std::to_string(axis) + " of extent " +
-                                       std::to_string(extent(axis)));
+            detail::refuse("view", {"slice [", begin, ", ", end, ") leaves axis ", axis,
+                                    " of extent ", extent(axis)});
         }
         view result = *this;
         if (data_ != nullptr) result.data_ += begin * stride(axis);
@@ -129,8 +128,7 @@ public:
 private:
     constexpr void expect_axis(int axis) const {
         if (axis < 0 || axis >= Rank) {
-            detail::refuse("view", "there is no axis " + std::to_string(axis) +
-                                       " in a view of rank " + std::to_string(Rank));
+            detail::refuse("view", {"there is no axis ", axis, " in a view of rank ", Rank});
         }
     }
 

@@ -22,6 +22,16 @@ struct tensor {
     constexpr bool empty() const noexcept { return data == nullptr; }
 };
 
+/// The rows of one head, by token.
+struct rows_by_token {
+    row first;
+    index time;  // bytes from one token to the next
+
+    row operator[](index token) const noexcept {
+        return {first.data + token * time, first.step, first.kind};
+    }
+};
+
 /// What an operator carries, [batch, head, ...] in the accumulator type; absent parts are null.
 template <class A>
 struct carried {

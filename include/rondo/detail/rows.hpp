@@ -96,15 +96,19 @@ inline void load_row(A* to, row const& from, index count, index padded_count) no
     for (; c < padded_count; ++c) to[c] = A(0);
 }
 
+/// The row = factor from[0..count).
 template <class L, class A>
-inline void store_row(row const& to, A const* from, index count) noexcept {
+inline void store_row(row const& to, A const* from, index count, A factor = A(1)) noexcept {
     index c = 0;
     if (is_plain<A>(to)) {
         auto* values = reinterpret_cast<A*>(to.data);
-        for (; c + L::width <= count; c += L::width) L::store(values + c, L::load(from + c));
-        for (; c < count; ++c) values[c] = from[c];
+        auto const factors = L::broadcast(factor);
+        for (; c + L::width <= count; c += L::width) {
+            L::store(values + c, factors * L::load(from + c));
+        }
+        for (; c < count; ++c) values[c] = factor * from[c];
     }
-    for (; c < count; ++c) store_element(to.data + c * to.step, to.kind, from[c]);
+    for (; c < count; ++c) store_element(to.data + c * to.step, to.kind, factor * from[c]);
 }
 
 template <class L, class A>

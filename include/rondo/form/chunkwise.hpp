@@ -19,21 +19,22 @@ struct chunkwise_form {
                         pass const& how, index begin, index count) noexcept {
         c.count = count;
         c.one_window = !(how.read && how.write);
-        auto const token = [&](index t) { return how.token(begin + t, where.length); };
-        auto const gate_row = [&](index t) { return where.key_side(c.call->gate, token(t)); };
+        for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
+        auto const gates = where.key_side(c.call->gate);
+        auto const gate_row = [&](index t) { return gates[c.tokens[t]]; };
         if (!Weights::load_gates(c, state, gate_row, how)) {
             index const half =
                 count > tile_rows ? (count / 2 + tile_rows - 1) / tile_rows * tile_rows : count / 2;
             advance(c, where, state, how, begin, half);
             return advance(c, where, state, how, begin + half, count - half);
         }
-        if (how.write) load_written(c, where, token);
+        if (how.write) load_written(c, where);
         if (how.read || c.call->what.delta) {
             for (index tile = 0; tile < count; tile += tile_rows) {
                 Weights::enter_tile(c, tile);
                 if (c.call->what.delta) solve_tile<L, Weights>(c, tile, state);
                 for (index g = 0; how.read && g < c.call->group(); ++g) {
-                    read(c, where, state, how, token, tile, g);
+                    read(c, where, state, how, tile, g);
                 }
                 Weights::leave_tile(c, tile);
             }
@@ -45,18 +46,14 @@ struct chunkwise_form {
     }
 
 private:
-    template <class Token>
-    static void load_written(chunk<L>& c, site<A> const& where, Token const& token) noexcept {
+    static void load_written(chunk<L>& c, site<A> const& where) noexcept {
         problem<A> const& call = *c.call;
-        for (index t = 0; t < c.count; ++t) {
-            A* const key = c.keys().at(t);
-            load_row<L>(key, where.key_side(call.k, token(t)), call.depth, c.depth);
-            apply_feature<L>(call.what.feature, key, call.depth, c.depth);
-            load_row<L>(c.values().at(t), where.key_side(call.v, token(t)), call.width, c.width);
-            if (call.what.delta) {
-                row const beta = where.key_side(call.beta, token(t));
-                c.beta[t] = load_element<A>(beta.data, beta.kind);
-            }
+        load_rows(c, where.key_side(call.k), 0, c.count, call.depth, c.keys());
+        apply(c, c.count, c.keys());
+        load_rows(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        auto const beta = where.key_side(call.beta);
+        for (index t = 0; call.what.delta && t < c.count; ++t) {
+            c.beta[t] = load_element<A>(beta[c.tokens[t]].data, call.beta.kind);
         }
         index const rows = (c.count + tile_rows - 1) / tile_rows * tile_rows;
         fill<L>(c.keys().at(c.count), A(0), (rows - c.count) * c.depth);
@@ -65,22 +62,30 @@ private:
         Weights::weigh_keys(c);
     }
 
+    /// Packs the rows of the chunk's tokens [begin, begin + count).
+    static void load_rows(chunk<L> const& c, rows_by_token const& from, index begin, index count,
+                          index channels, matrix<A> to) noexcept {
+        for (index t = 0; t < count; ++t) {
+            load_row<L>(to.at(t), from[c.tokens[begin + t]], channels, to.row_step);
+        }
+    }
+
+    static void apply(chunk<L> const& c, index count, matrix<A> rows) noexcept {
+        feature_kind const feature = c.call->what.feature;
+        if (feature == feature_kind::identity) return;
+        for (index t = 0; t < count; ++t) {
+            apply_feature<L>(feature, rows.at(t), c.call->depth, c.depth);
+        }
+    }
+
     /// The outputs of query head g for the tile's readers.
-    template <class Token>
     static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
-                     Token const& token, index tile, index g) noexcept {
+                     index tile, index g) noexcept {
         problem<A> const& call = *c.call;
         index const readers = std::min<index>(tile_rows, c.count - tile);
-        for (index r = 0; r < tile_rows; ++r) {
-            A* const query = c.raw_queries().at(r);
-            if (r < readers) {
-                load_row<L>(query, where.query_side(call.q, g, token(tile + r)), call.depth,
-                            c.depth);
-                apply_feature<L>(call.what.feature, query, call.depth, c.depth);
-            } else {
-                fill<L>(query, A(0), c.depth);
-            }
-        }
+        load_rows(c, where.query_side(call.q, g), tile, readers, call.depth, c.raw_queries());
+        apply(c, readers, c.raw_queries());
+        fill<L>(c.raw_queries().at(readers), A(0), (tile_rows - readers) * c.depth);
         Weights::weigh_queries(c, tile);
         index const keys = how.write ? tile + tile_rows : 0;
         if (how.write) {
@@ -94,10 +99,7 @@ private:
         if (call.what.normalized) {
             sum_tile<L>(c, Weights::state_queries(c), state.normalizer, keys, sums);
         }
-        for (index r = 0; r < readers; ++r) {
-            where.template leave<L>(how, g, token(tile + r), c.out_rows().at(r), sums[r],
-                                    c.partial);
-        }
+        where.template leave<L>(how, g, c.tokens + tile, readers, c.out_rows(), sums, c.partial);
     }
 };
 

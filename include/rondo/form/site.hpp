@@ -23,38 +23,49 @@ struct site {
           first(p.first_of(s)),
           length(p.length_of(s)) {}
 
-    row key_side(tensor const& from, index token) const noexcept {
-        return from.at(batch, head, first + token);
+    /// The rows of a tensor for this key/value head, by token.
+    auto key_side(tensor const& from) const noexcept {
+        return rows_by_token{from.at(batch, head, first), from.time};
     }
+    /// The rows of a tensor for query head g of the group.
+    auto query_side(tensor const& from, index g) const noexcept {
+        return rows_by_token{from.at(batch, head * call->group() + g, first), from.time};
+    }
+    row key_side(tensor const& from, index token) const noexcept { return key_side(from)[token]; }
     row query_side(tensor const& from, index g, index token) const noexcept {
-        return from.at(batch, head * call->group() + g, first + token);
+        return query_side(from, g)[token];
     }
 
-    row partial_row(index g, index token) const noexcept {
-        if (partial_rows == nullptr) return query_side(call->o, g, token);
-        A* const at = partial_rows + (g * length + token) * call->width;
-        return {reinterpret_cast<std::byte*>(at), index(sizeof(A)), element_traits<A>::kind};
+    /// Where passes leave the unfinished rows of query head g.
+    auto partial(index g) const noexcept {
+        if (partial_rows == nullptr) return query_side(call->o, g);
+        index const step = call->width * index(sizeof(A));
+        auto* const data = reinterpret_cast<std::byte*>(partial_rows) + g * length * step;
+        return rows_by_token{{data, index(sizeof(A)), element_traits<A>::kind}, step};
     }
 
-    /// Takes the output of one reader, whose weights sum to `sum`: adds what earlier passes left,
-    /// then leaves it for the next pass, or divides, scales and stores it. `buffer` holds one row.
+    /// Takes the outputs of `readers` query rows of head g, whose weights sum to `sums`: adds what
+    /// earlier passes left, then leaves them for the next pass, or divides, scales and stores them.
+    /// `buffer` holds one row.
     template <class L>
-    void leave(pass const& how, index g, index token, A* values, A sum, A* buffer) const noexcept {
-        if (how.accumulate) {
-            load_row<L>(buffer, partial_row(g, token), call->width, call->width);
-            for (index e = 0; e < call->width; ++e) values[e] += buffer[e];
-            if (call->what.normalized) sum += partial_sums[g * length + token];
+    void leave(pass const& how, index g, index const* tokens, index readers, matrix<A> values,
+               A* sums, A* buffer) const noexcept {
+        bool const normalized = call->what.normalized;
+        auto const unfinished = partial(g), to = how.finish ? query_side(call->o, g) : unfinished;
+        for (index r = 0; r < readers; ++r) {
+            index const token = tokens[r];
+            A* const output = values.at(r);
+            if (how.accumulate) {
+                load_row<L>(buffer, unfinished[token], call->width, call->width);
+                for (index e = 0; e < call->width; ++e) output[e] += buffer[e];
+                if (normalized) sums[r] += partial_sums[g * length + token];
+            }
+            if (!how.finish && normalized) partial_sums[g * length + token] = sums[r];
+            A const factor = !how.finish  ? A(1)
+                             : normalized ? call->scale / (sums[r] + call->eps)
+                                          : call->scale;
+            store_row<L>(to[token], output, call->width, factor);
         }
-        if (!how.finish) {
-            store_row<L>(partial_row(g, token), values, call->width);
-            if (call->what.normalized) partial_sums[g * length + token] = sum;
-            return;
-        }
-        A const factor = call->what.normalized ? call->scale / (sum + call->eps) : call->scale;
-        if (factor != A(1)) {
-            for (index e = 0; e < call->width; ++e) values[e] *= factor;
-        }
-        store_row<L>(query_side(call->o, g, token), values, call->width);
     }
 };
 

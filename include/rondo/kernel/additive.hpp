@@ -96,15 +96,16 @@ private:
         P const none = L::broadcast(nothing);
         P const reference = L::where_less(none, highest, highest, L::broadcast(A(0)));
         P const carry = L::exp(before - reference);
-        P total = L::load(state.sum + g) * carry;
+        P const earlier = L::load(state.sum + g) * carry;
+        P sum = L::broadcast(A(0));  // of this chunk alone: rounds against its own size
         for (index t = 0; t < c.count; ++t) {
             P const weight = L::exp(L::load(c.gate_rows().at(t, g)) - reference);
-            total = total + weight;
+            sum = sum + weight;
             L::store(c.gate_rows().at(t, g), weight);
-            if (!c.one_window) L::store(inverse(c).at(t, g), inverted(total));
+            if (!c.one_window) L::store(inverse(c).at(t, g), inverted(earlier + sum));
         }
         L::store(state.max + g, highest);
-        L::store(state.sum + g, total);
+        L::store(state.sum + g, earlier + sum);
         L::store(c.running + g, carry);
     }
 

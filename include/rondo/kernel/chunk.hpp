@@ -33,18 +33,19 @@ struct chunk {
     index count = 0;          // tokens in this chunk
     bool one_window = false;  // additive: every reader has the whole sequence as its window
 
-    A* k;        // [rows, depth]   keys after the feature map
-    A* v;        // [rows, width]   values; with the delta rule what is written
-    A* gate;     // [rows + 1, gates] factors or weights made of the gates
-    A* beta;     // [rows]
-    A* decayed;  // [rows, depth]   keys decayed up to the current tile
-    A* weights;  // [tile_rows + 1, rows] pair weights of a tile's readers
-    A* running;  // [depth]         the product of all factors so far
-    A* prefix;   // [2 tile_rows, depth] products from the tile's start, and from the chunk's
-    A* query;    // [3, tile_rows, depth] raw, for the pairs, for the state
-    A* scores;   // [tile_rows, rows]
-    A* out;      // [tile_rows, width]
-    A* partial;  // [width]         what earlier passes left
+    index* tokens;  // [rows]   where each row lies in time
+    A* k;           // [rows, depth]   keys after the feature map
+    A* v;           // [rows, width]   values; with the delta rule what is written
+    A* gate;        // [rows + 1, gates] factors or weights made of the gates
+    A* beta;        // [rows]
+    A* decayed;     // [rows, depth]   keys decayed up to the current tile
+    A* weights;     // [tile_rows + 1, rows] pair weights of a tile's readers
+    A* running;     // [depth]         the product of all factors so far
+    A* prefix;      // [2 tile_rows, depth] products from the tile's start, and from the chunk's
+    A* query;       // [3, tile_rows, depth] raw, for the pairs, for the state
+    A* scores;      // [tile_rows, rows]
+    A* out;         // [tile_rows, width]
+    A* partial;     // [width]         what earlier passes left
 
     static chunk carve(arena& memory, problem<A> const& call, index rows) {
         chunk c{};
@@ -53,6 +54,7 @@ struct chunk {
         c.width = padded<L>(call.width);
         c.gates = call.what.per_channel() ? c.depth : padded<L>(1);
         c.rows = (rows + tile_rows - 1) / tile_rows * tile_rows;
+        c.tokens = memory.template take<index>(c.rows);
         c.k = memory.template take<A>(c.rows * c.depth);
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);

@@ -17,15 +17,16 @@ inline void write_state(chunk<L> const& c, matrix<typename L::value> keys,
             typename L::pack acc[tile_rows][Packs];
             A* const s = state.s + d * c.width + e;
             for (int r = 0; r < tile_rows; ++r) {
-                auto const carry = L::broadcast(Weights::carry(c, d + r));
-                for (int p = 0; p < Packs; ++p) {
-                    acc[r][p] = carry * L::load(s + r * c.width + p * L::width);
-                }
+                for (int p = 0; p < Packs; ++p) acc[r][p] = L::broadcast(A(0));
             }
+            // The chunk is summed by itself and then added: a long sequence of small terms would
+            // otherwise round against the large state one by one.
             multiply_add<L>(acc, {keys.at(0, d), 1, keys.row_step}, {c.v + e, c.width}, c.count);
             for (int r = 0; r < tile_rows; ++r) {
+                auto const carry = L::broadcast(Weights::carry(c, d + r));
                 for (int p = 0; p < Packs; ++p) {
-                    L::store(s + r * c.width + p * L::width, acc[r][p]);
+                    A* const at = s + r * c.width + p * L::width;
+                    L::store(at, L::fma(carry, L::load(at), acc[r][p]));
                 }
             }
         });
@@ -39,9 +40,9 @@ inline void write_normalizer(chunk<L> const& c, matrix<typename L::value> keys,
     for (index d = 0; d < c.depth; d += L::width) {
         typename L::value carry[L::width];
         for (index lane = 0; lane < L::width; ++lane) carry[lane] = Weights::carry(c, d + lane);
-        auto sum = L::load(carry) * L::load(state.normalizer + d);
+        auto sum = L::broadcast(typename L::value(0));
         for (index j = 0; j < c.count; ++j) sum = sum + L::load(keys.at(j, d));
-        L::store(state.normalizer + d, sum);
+        L::store(state.normalizer + d, L::fma(L::load(carry), L::load(state.normalizer + d), sum));
     }
 }
 

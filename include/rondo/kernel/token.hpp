@@ -143,7 +143,9 @@ private:
             A const factor = before() == nullptr ? A(1) : rows_.gate[d];
             sum += rows_.q[d] * factor * state_.normalizer[d];
         }
-        where_.template leave<L>(how_, g, token_, rows_.out, sum + self, rows_.partial);
+        sum += self;
+        where_.template leave<L>(how_, g, &token_, 1, {rows_.out, rows_.width}, &sum,
+                                 rows_.partial);
     }
 
     void write() noexcept {

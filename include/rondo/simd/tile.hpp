@@ -1,15 +1,16 @@
 /// @file
 /// The micro-kernel: small products of matrices held in registers. Every matrix part of every form
-/// is one of these two shapes, rows padded to whole tiles of `tile_rows` and channels to whole
-/// packs.
+/// is one of these two shapes, rows padded to whole tiles and channels to whole packs.
 #pragma once
 
 #include <rondo/error.hpp>
 #include <rondo/simd/lanes.hpp>
 
+#include <cstring>
+
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Rows that a tile works on at once: 4 rows by 4 packs fill half of 32 registers, and B streams
+/// Rows that a tile works on at once: with 4 packs they fill half of 32 registers while B streams
 /// by.
 inline constexpr int tile_rows = 4;
 
@@ -80,7 +81,7 @@ inline void dot_tile(matrix<typename L::value const> x, matrix<typename L::value
         L::store(sums + first, L::sums(group));
     }
     for (int r = 0; r < tile_rows; ++r) {
-        for (int j = 0; j < tile_rows; ++j) *out.at(r, j) = sums[r * tile_rows + j];
+        std::memcpy(out.at(r), sums + r * tile_rows, tile_rows * sizeof(A));
     }
 }
 

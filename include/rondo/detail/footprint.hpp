@@ -1,0 +1,55 @@
+/// @file
+/// Which bytes a strided tensor may touch, and whether two tensors may share one.
+#pragma once
+
+#include <rondo/element.hpp>
+
+#include <array>
+#include <functional>
+#include <numeric>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// The span of bytes that a tensor may touch, and the lattice on which its rows lie.
+struct footprint {
+    std::byte const* low;
+    std::byte const* high;  // one past the end
+    index lattice;          // every row starts a multiple of this from `low`
+    index run;              // bytes of a row
+
+    index bytes() const noexcept { return high - low; }
+};
+
+/// `strides` count elements of `size` bytes.
+template <std::size_t Rank>
+inline footprint footprint_of(std::byte const* data, std::array<index, Rank> const& extents,
+                              std::array<index, Rank> const& strides, index size) noexcept {
+    footprint result{data, data, 0, size};
+    if (data == nullptr) return result;
+    for (std::size_t axis = 0; axis < Rank; ++axis) {
+        if (extents[axis] == 0) return {data, data, 0, 0};
+        index const step = strides[axis] * size, reach = (extents[axis] - 1) * step;
+        (reach < 0 ? result.low : result.high) += reach;
+        if (axis + 1 == Rank && strides[axis] == 1) {
+            result.run = extents[axis] * size;
+        } else if (extents[axis] > 1) {
+            result.lattice = std::gcd(result.lattice, step);
+        }
+    }
+    result.high += size;
+    return result;
+}
+
+/// Whether two tensors may share an element. Interleaved ones (q, k and v in one buffer) do not:
+/// their rows lie on one lattice at different places of it.
+inline bool may_overlap(footprint const& a, footprint const& b) noexcept {
+    std::less<std::byte const*> const before{};
+    if (a.low == a.high || b.low == b.high) return false;
+    if (!before(a.low, b.high) || !before(b.low, a.high)) return false;
+    index const lattice = std::gcd(a.lattice, b.lattice);
+    if (lattice == 0) return true;
+    index const between = ((b.low - a.low) % lattice + lattice) % lattice;
+    return between < a.run || between + b.run > lattice;
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail

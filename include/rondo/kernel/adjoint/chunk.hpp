@@ -1,0 +1,105 @@
+/// @file
+/// The scratch of one chunk's adjoint, beside the chunk itself. Rows are padded as the chunk's are.
+#pragma once
+
+#include <rondo/kernel/chunk.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// One checked call of `backward`. The output of `call` is the gradient handed in; what is empty is
+/// not wanted.
+template <class A>
+struct adjoint_problem {
+    problem<A> call;
+    tensor d_q, d_k, d_v, d_gate, d_beta;
+    carried<A> d_out, d_in;
+    index every = 1;  // chunks between two stored states
+
+    bool wants_gate() const noexcept { return !d_gate.empty(); }
+    /// What must be computed, wanted by itself or on the way to something else.
+    bool needs_state() const noexcept {
+        return !(d_k.empty() && d_v.empty() && d_gate.empty() && d_beta.empty() && d_in.empty());
+    }
+    bool needs_queries() const noexcept { return !d_q.empty() || wants_gate(); }
+    bool needs_keys() const noexcept {
+        return !d_k.empty() || wants_gate() || (call.what.delta && needs_state());
+    }
+    bool needs_values() const noexcept {
+        return !d_v.empty() || (call.what.delta && needs_state());
+    }
+};
+
+/// Names: d_x is the derivative of the loss by x. `num` and `den` are what a reader sees before the
+/// division, so that d_pairs(i, j) = d_num_i . v_j + d_den_i.
+template <class L>
+struct adjoint_chunk {
+    using A = typename L::value;
+
+    adjoint_problem<A> const* call;
+    index depth, width, rows;  // padded, as in the chunk
+    index gates;               // channels of a gate's gradient: depth, or 1
+
+    A* q;         // [rows, depth]  queries after the feature map; additive: over their denominators
+    A* read_q;    // [rows, depth]  queries as the state in front of the chunk meets them
+    A* d_q;       // [rows, depth]
+    A* d_num;     // [rows, width]
+    A* d_den;     // [rows]
+    A* pairs;     // [rows, rows]
+    A* d_pairs;   // [rows, rows]
+    A* keys;      // [rows, depth]  keys as the state behind the chunk meets them
+    A* d_k;       // [rows, depth]
+    A* d_v;       // [rows, width]
+    A* terms;     // [rows, gates]  what each token adds to the gates' gradients
+    A* carry;     // [depth]        factor of the state over the whole chunk
+    A* from_end;  // [gates]        <S, dS> at the chunk's end
+    A* inner;     // [rows, rows]   delta: weighted products of keys with earlier keys
+    A* rest;      // [rows, width]  delta: what is written, before the factor beta
+    A* row[2];    // [depth or width]
+
+    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, index rows) {
+        adjoint_chunk c{};
+        bool const delta = call.call.what.delta;
+        c.call = &call;
+        c.depth = padded<L>(call.call.depth);
+        c.width = padded<L>(call.call.width);
+        c.rows = (rows + tile_rows - 1) / tile_rows * tile_rows;
+        c.gates = call.call.what.per_channel() ? c.depth : 1;
+        index const deep = c.rows * c.depth, wide = c.rows * c.width, square = c.rows * c.rows;
+        for (A** rows_of_depth : {&c.q, &c.read_q, &c.d_q, &c.keys, &c.d_k}) {
+            *rows_of_depth = memory.template take<A>(deep);
+        }
+        for (A** rows_of_width : {&c.d_num, &c.d_v}) {
+            *rows_of_width = memory.template take<A>(wide);
+        }
+        c.d_den = memory.template take<A>(c.rows);
+        c.pairs = memory.template take<A>(square);
+        c.d_pairs = memory.template take<A>(square);
+        c.terms = memory.template take<A>(c.rows * c.gates);
+        c.carry = memory.template take<A>(c.depth);
+        c.from_end = memory.template take<A>(c.gates);
+        c.inner = memory.template take<A>(delta ? square : 0);
+        c.rest = memory.template take<A>(delta ? wide : 0);
+        for (A*& row : c.row) row = memory.template take<A>(std::max(c.depth, c.width));
+        return c;
+    }
+
+    matrix<A> queries() const noexcept { return {q, depth}; }
+    matrix<A> read_queries() const noexcept { return {read_q, depth}; }
+    matrix<A> query_gradients() const noexcept { return {d_q, depth}; }
+    matrix<A> output_gradients() const noexcept { return {d_num, width}; }
+    matrix<A> pair_rows() const noexcept { return {pairs, rows}; }
+    matrix<A> pair_gradients() const noexcept { return {d_pairs, rows}; }
+    matrix<A> written_keys() const noexcept { return {keys, depth}; }
+    matrix<A> key_gradients() const noexcept { return {d_k, depth}; }
+    matrix<A> value_gradients() const noexcept { return {d_v, width}; }
+    matrix<A> gate_terms() const noexcept { return {terms, gates}; }
+    matrix<A> inner_rows() const noexcept { return {inner, rows}; }
+    matrix<A> rest_rows() const noexcept { return {rest, width}; }
+};
+
+/// Rows of a chunk of `count` tokens, in whole tiles.
+constexpr index whole_tiles(index count) noexcept {
+    return (count + tile_rows - 1) / tile_rows * tile_rows;
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail
