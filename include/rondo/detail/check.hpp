@@ -128,6 +128,7 @@ inline void check_packing(checker const& check, argument const& x, argument cons
 /// Checks that an output names each element once and shares none with an input.
 inline void check_output(checker const& check, argument const& o,
                          std::span<argument const> inputs) {
+    if (o.memory.bytes() == 0) return;
     for (std::size_t axis = 0; axis < 4; ++axis) {
         if (o.strides[axis] == 0 && o.extents[axis] > 1) {
             refuse(check.name, {o.name, " has stride 0 along an axis of extent ", o.extents[axis],
@@ -208,7 +209,6 @@ inline problem<A> check_arguments(checker const& check, composition const& what,
         if (x.used) check_packing(check, x, q);
     }
     check_packing(check, all.o, q);
-    check_output(check, all.o, all.in);
     call.q = q.as_tensor();
     call.k = all.in[place::k].as_tensor();
     call.v = v.as_tensor();
@@ -216,6 +216,24 @@ inline problem<A> check_arguments(checker const& check, composition const& what,
     call.beta = all.in[place::beta].as_tensor();
     call.o = all.o.as_tensor();
     return call;
+}
+
+/// The arguments of an operator and its output, or the output's gradient.
+template <composition What, class A, bool OneToken>
+inline call_arguments arguments_of(checker const& check, inputs<What, A, OneToken> const& in,
+                                   char const* output, operand<A, OneToken ? 3 : 4> const& o) {
+    call_arguments all;
+    all.in[call_arguments::q] = argument_of(check, "q", in.q, OneToken);
+    all.in[call_arguments::k] = argument_of(check, "k", in.k, OneToken);
+    all.in[call_arguments::v] = argument_of(check, "v", in.v, OneToken);
+    if constexpr (What.gated()) {
+        all.in[call_arguments::gate] = argument_of(check, "gate", in.gate, OneToken);
+    }
+    if constexpr (What.delta) {
+        all.in[call_arguments::beta] = argument_of(check, "beta", in.beta, OneToken);
+    }
+    all.o = argument_of(check, output, o, OneToken);
+    return all;
 }
 
 /// Builds the problem of one call. `T` is the output's element type.
@@ -228,18 +246,9 @@ inline problem<accumulator_t<T>> check_call(char const* name,
     static_assert(!std::is_const_v<T>,
                   "rondo: the output is a view of elements that are not const");
     checker const check{name};
-    call_arguments all;
-    all.in[call_arguments::q] = argument_of(check, "q", in.q, OneToken);
-    all.in[call_arguments::k] = argument_of(check, "k", in.k, OneToken);
-    all.in[call_arguments::v] = argument_of(check, "v", in.v, OneToken);
-    if constexpr (What.gated()) {
-        all.in[call_arguments::gate] = argument_of(check, "gate", in.gate, OneToken);
-    }
-    if constexpr (What.delta) {
-        all.in[call_arguments::beta] = argument_of(check, "beta", in.beta, OneToken);
-    }
-    all.o = argument_of(check, "o", operand < A, OneToken ? 3 : 4 > (o), OneToken);
+    call_arguments const all = arguments_of(check, in, "o", operand < A, OneToken ? 3 : 4 > (o));
     problem<A> call = check_arguments<A>(check, What, all, OneToken);
+    check_output(check, all.o, all.in);
     call.scale = A(with.scale);
     call.eps = A(with.eps);
     call.in = check_state(check, "state in", call, with.in);

@@ -4,7 +4,9 @@
 
 #include <rondo/element.hpp>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <numeric>
 
@@ -26,13 +28,19 @@ inline footprint footprint_of(std::byte const* data, std::array<index, Rank> con
                               std::array<index, Rank> const& strides, index size) noexcept {
     footprint result{data, data, 0, size};
     if (data == nullptr) return result;
-    for (std::size_t axis = 0; axis < Rank; ++axis) {
+    std::array<std::size_t, Rank> axes{};
+    std::iota(axes.begin(), axes.end(), std::size_t(0));
+    std::sort(axes.begin(), axes.end(), [&](std::size_t a, std::size_t b) {
+        return std::abs(strides[a]) < std::abs(strides[b]);
+    });
+    for (std::size_t axis : axes) {  // from the innermost: neighbours without a gap are one row
         if (extents[axis] == 0) return {data, data, 0, 0};
+        if (extents[axis] == 1) continue;
         index const step = strides[axis] * size, reach = (extents[axis] - 1) * step;
         (reach < 0 ? result.low : result.high) += reach;
-        if (axis + 1 == Rank && strides[axis] == 1) {
-            result.run = extents[axis] * size;
-        } else if (extents[axis] > 1) {
+        if (result.lattice == 0 && std::abs(step) == result.run) {
+            result.run += std::abs(reach);
+        } else {
             result.lattice = std::gcd(result.lattice, step);
         }
     }

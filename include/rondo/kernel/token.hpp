@@ -66,7 +66,7 @@ private:
         if (!call_.what.gated() || !how_.write) return;
         row const from = where_.key_side(call_.gate, token_);
         // A gate a token has channel stride 0 and so fills the row with equal values.
-        load_row<L>(rows_.gate, from, call_.depth, rows_.depth);
+        load_row<L>(rows_.gate, from, std::max<index>(call_.depth, 1), rows_.depth);
         if (additive()) return;
         for (index d = 0; d < rows_.depth; d += L::width) {
             L::store(rows_.gate + d, L::exp(L::load(rows_.gate + d)));

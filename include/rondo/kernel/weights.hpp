@@ -19,28 +19,35 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Loads the gates of a chunk and turns them into the factors f_0 ... f_n, padded with ones.
+/// values = exp(values)
+template <class L>
+inline void exp_in_place(typename L::value* values, index count) noexcept {
+    for (index i = 0; i < count; i += L::width) {
+        index const lanes = std::min<index>(L::width, count - i);
+        L::store(values + i, L::exp(L::load(values + i, lanes)), lanes);
+    }
+}
+
+/// Loads the gates of a chunk and turns them into the factors f_0 ... f_(n-1), ones up to the last
+/// tile's end, and f_n in the row behind all others.
 template <class L, class Rows>
 inline void load_factors(chunk<L>& c, Rows const& gate_row, bool per_channel) noexcept {
     using A = typename L::value;
-    index const channels = per_channel ? c.call->depth : 1, first = c.call->what.on_write ? 1 : 0;
-    matrix<A> const f = per_channel ? c.gate_rows() : matrix<A>{c.gate, 1};
-    index const padded_channels = per_channel ? c.gates : 1;
+    bool const on_write = c.call->what.on_write;
+    index const channels = per_channel ? c.call->depth : 1, step = per_channel ? c.gates : 1;
+    matrix<A> const f{c.gate, step};
+    index const first = on_write ? 1 : 0, rows = (c.count + tile_rows - 1) / tile_rows * tile_rows;
+    A* const exit = f.at(c.rows);
     for (index t = 0; t < c.count; ++t) {
-        load_row<L>(f.at(t + first), gate_row(t), channels, padded_channels);
+        bool const last = on_write && t + 1 == c.count;
+        load_row<L>(last ? exit : f.at(t + first), gate_row(t), channels, step);
     }
-    index const loaded = c.count * padded_channels;
-    index const whole = loaded / L::width * L::width;
-    A* const values = f.at(first);
-    for (index i = 0; i < whole; i += L::width) L::store(values + i, L::exp(L::load(values + i)));
-    for (index i = whole; i < loaded; ++i) {
-        A lanes[L::width] = {values[i]};
-        L::store(lanes, L::exp(L::load(lanes)));
-        values[i] = lanes[0];
+    exp_in_place<L>(f.at(first), (c.count - first) * step);
+    if (on_write) {
+        exp_in_place<L>(exit, step);
+        fill<L>(f.at(0), A(1), step);
     }
-    index const rows = (c.count + tile_rows - 1) / tile_rows * tile_rows;
-    if (first == 1) fill<L>(f.at(0), A(1), padded_channels);
-    fill<L>(f.at(c.count + first), A(1), (rows - c.count + 1 - first) * padded_channels);
+    fill<L>(f.at(c.count), A(1), (rows - c.count) * step);
 }
 
 /// decay::none: every weight is 1.
@@ -134,7 +141,7 @@ struct per_token : unweighted<L> {
 private:
     static A* current(chunk<L>& c) noexcept { return c.weight_rows().at(tile_rows); }
     static A exit(chunk<L> const& c) noexcept {
-        return c.call->what.on_write ? c.gate[c.count] : A(1);
+        return c.call->what.on_write ? c.gate[c.rows] : A(1);
     }
     static void scale(A* values, A factor, index count) noexcept {
         for (index j = 0; j < count; ++j) values[j] *= factor;
@@ -192,7 +199,7 @@ struct per_channel : unweighted<L> {
 
     static matrix<A> finish(chunk<L>& c) noexcept {
         if (c.call->what.on_write) {
-            A const* const last = c.gate_rows().at(c.count);
+            A const* const last = c.gate_rows().at(c.rows);
             for (index j = 0; j < c.count; ++j) scale(c.decayed_keys().at(j), last, c.depth);
             scale(c.running, last, c.depth);
         }

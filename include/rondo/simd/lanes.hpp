@@ -169,11 +169,11 @@ struct simd_lanes {
 
 #endif
 
-/// `count` rounded up to whole packs of L, and to whole tiles of 4 rows.
+/// `count` rounded up to whole packs of L and to whole tiles of 4 rows, at least one.
 template <class L>
 constexpr std::int64_t padded(std::int64_t count) noexcept {
     constexpr std::int64_t unit = L::width < 4 ? 4 : L::width;
-    return (count + unit - 1) / unit * unit;
+    return count < 1 ? unit : (count + unit - 1) / unit * unit;
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail
