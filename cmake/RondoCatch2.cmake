@@ -1,0 +1,20 @@
+# rondo_catch2: Catch2 2.13, whose main function is tests/main.cpp, or Catch2 3, which brings one.
+if(RONDO_FETCH_DEPENDENCIES)
+    rondo_fetch(Catch2 https://github.com/catchorg/Catch2/archive/refs/tags/v3.7.1.tar.gz)
+    set(Catch2_VERSION 3.7.1)
+else()
+    find_package(Catch2 QUIET CONFIG)
+endif()
+if(NOT TARGET Catch2::Catch2 OR Catch2_VERSION VERSION_LESS 2.13)
+    message(FATAL_ERROR "The tests need Catch2 2.13 or newer (Debian and Ubuntu: catch2): "
+        "set Catch2_DIR, RONDO_FETCH_DEPENDENCIES=ON or RONDO_BUILD_TESTS=OFF")
+endif()
+
+if(Catch2_VERSION VERSION_LESS 3)
+    add_library(rondo_catch2 STATIC ${PROJECT_SOURCE_DIR}/tests/main.cpp)
+    target_include_directories(rondo_catch2 PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+    target_link_libraries(rondo_catch2 PUBLIC Catch2::Catch2)
+else()
+    add_library(rondo_catch2 INTERFACE)
+    target_link_libraries(rondo_catch2 INTERFACE Catch2::Catch2WithMain)
+endif()

@@ -1,0 +1,7 @@
+include(${CMAKE_CURRENT_LIST_DIR}/RondoDependencies.cmake)
+if(rondo_missing)
+    set(rondo_FOUND FALSE)
+    set(rondo_NOT_FOUND_MESSAGE "${rondo_missing}")
+    return()
+endif()
+include(${CMAKE_CURRENT_LIST_DIR}/rondoTargets.cmake)

@@ -1,0 +1,18 @@
+# SOURCE compiles as it is; with RONDO_REFUSED the compiler says what its line "// refused: <regex>" expects.
+cmake_minimum_required(VERSION 3.22)
+set(compile ${COMPILER} @${FLAGS} -fsyntax-only ${SOURCE})
+file(STRINGS ${SOURCE} expected REGEX "^// refused: " LIMIT_COUNT 1)
+string(REPLACE "// refused: " "" expected "${expected}")
+
+execute_process(COMMAND ${compile} RESULT_VARIABLE result ERROR_VARIABLE said)
+if(NOT result EQUAL 0)
+    message(FATAL_ERROR "the right twin does not compile:\n${said}")
+endif()
+execute_process(COMMAND ${compile} -DRONDO_REFUSED RESULT_VARIABLE result ERROR_VARIABLE said)
+if(result EQUAL 0)
+    message(FATAL_ERROR "accepted, where the compiler should say: ${expected}")
+elseif(NOT said MATCHES "${expected}")
+    message(FATAL_ERROR "refused, but not by: ${expected}\n${said}")
+endif()
+string(REGEX MATCH "[^\n]*${expected}[^\n]*" sentence "${said}")
+message(STATUS "${sentence}")
