@@ -1,0 +1,117 @@
+/// @file
+/// One problem of the benchmarks: random data of one shape, and an operator run on it in any
+/// precision.
+#pragma once
+
+#include <rondo/rondo.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+namespace rd = rondo;
+using rd::detail::composition;
+using rd::detail::decay_kind;
+
+enum class layout { bthd, bhtd };
+
+struct shape {
+    rd::index batch = 1, time = 512, heads = 8, depth = 64, width = 64;
+    layout memory = layout::bthd;
+
+    rd::index tokens() const { return batch * time * heads; }
+    /// Multiply-adds that any form needs, counted twice: k v^T into the state and q out of it.
+    double flops() const { return 4.0 * double(tokens() * depth * width); }
+    /// Bytes of float that a call has to move: inputs once, the output once.
+    double bytes(composition const& what) const {
+        rd::index const gate = what.per_channel() ? depth : what.gated() ? 1 : 0;
+        return 4.0 * double(tokens() * (2 * depth + 2 * width + gate));
+    }
+};
+
+template <class T>
+class problem {
+public:
+    explicit problem(shape const& s) : s_(s) {
+        q_ = values(s.depth, -1, 1);
+        k_ = values(s.depth, -1, 1);
+        v_ = values(s.width, -1, 1);
+        gate_ = values(s.depth, -0.2, 0);
+        beta_ = values(1, 0, 1);
+        o_.resize(v_.size());
+        // keys of about unit length keep the delta rule contracting
+        for (T& x : k_) x /= std::sqrt(T(s.depth) / 3);
+    }
+
+    /// Calls op.forward, or whatever `run` does with the inputs and the output.
+    template <composition What, class Run>
+    void with_inputs(Run const& run) {
+        auto q = over(q_, s_.depth), k = over(k_, s_.depth), v = over(v_, s_.width);
+        auto o = over(o_, s_.width);
+        rd::inputs<What, T> const in = [&] {
+            if constexpr (!What.gated() && !What.delta) {
+                return rd::inputs<What, T>{q, k, v};
+            } else if constexpr (!What.gated()) {
+                return rd::inputs<What, T>{q, k, v, beta()};
+            } else if constexpr (!What.delta) {
+                return rd::inputs<What, T>{q, k, v, gate<What>()};
+            } else {
+                return rd::inputs<What, T>{q, k, v, gate<What>(), beta()};
+            }
+        }();
+        run(in, o);
+    }
+
+    std::vector<T> const& output() const { return o_; }
+
+private:
+    std::vector<T> values(rd::index channels, double low, double high) {
+        std::vector<T> result(std::size_t(s_.tokens() * channels));
+        std::uniform_real_distribution<float> uniform{float(low), float(high)};
+        for (T& x : result) x = T(uniform(generator_));
+        return result;
+    }
+
+    auto over(std::vector<T>& data, rd::index channels) {
+        return s_.memory == layout::bthd ? rd::bthd(data, s_.batch, s_.time, s_.heads, channels)
+                                         : rd::bhtd(data, s_.batch, s_.heads, s_.time, channels);
+    }
+
+    auto per_token(std::vector<T>& data) {
+        return s_.memory == layout::bthd ? rd::bth(data, s_.batch, s_.time, s_.heads)
+                                         : rd::bht(data, s_.batch, s_.heads, s_.time);
+    }
+    auto beta() { return per_token(beta_); }
+
+    template <composition What>
+    auto gate() {
+        if constexpr (What.per_channel()) {
+            return over(gate_, s_.depth);
+        } else if constexpr (What.decay == decay_kind::constant) {
+            return rd::view<T, 1>(gate_.data(), {s_.heads});
+        } else {
+            return per_token(gate_);
+        }
+    }
+
+    shape s_;
+    std::mt19937 generator_{7};  // the same values in float and double
+    std::vector<T> q_, k_, v_, gate_, beta_, o_;
+};
+
+/// The largest difference from the recurrence in double, over the largest output.
+template <class Reference>
+double error_of(std::vector<float> const& got, Reference const& wanted) {
+    double worst = 0, largest = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        worst = std::max(worst, std::abs(double(got[i]) - wanted[i]));
+        largest = std::max(largest, std::abs(wanted[i]));
+    }
+    return largest == 0 ? worst : worst / largest;
+}
+
+}  // namespace bench

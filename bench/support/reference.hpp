@@ -1,0 +1,56 @@
+/// @file
+/// The machine's limits, measured beside each row: a loop of fused multiply-adds, and a copy.
+#pragma once
+
+#include <rondo/rondo.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+namespace bench {
+
+using rondo::index;
+
+inline double seconds_since(std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Flops a second of one core that only multiplies and adds, in float lanes: the best of several
+/// tries.
+inline double fma_rate() {
+    using L = rondo::detail::simd_lanes<float>;
+    constexpr int chains = 12, rounds = 100000;  // 2 units of 4 cycles' latency need 8 chains
+    static volatile float sink;
+    double best = 0;
+    for (int attempt = 0; attempt < 5; ++attempt) {
+        typename L::pack x[chains];
+        typename L::pack const a = L::broadcast(0.999F), b = L::broadcast(1e-3F);
+        for (int c = 0; c < chains; ++c) x[c] = L::broadcast(float(c));
+        auto const start = std::chrono::steady_clock::now();
+        for (int i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+            for (int c = 0; c < chains; ++c) x[c] = L::fma(x[c], a, b);
+        }
+        double const seconds = seconds_since(start);
+        for (int c = 1; c < chains; ++c) x[0] = x[0] + x[c];
+        sink = L::sum(x[0]);
+        best = std::max(best, 2.0 * L::width * chains * rounds / seconds);
+    }
+    return best;
+}
+
+/// Bytes a second, read and written, of a copy well beyond the caches.
+inline double copy_rate() {
+    static std::vector<char> from(std::size_t(256) << 20, 1), to(from.size(), 2);
+    double best = 0;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+        auto const start = std::chrono::steady_clock::now();
+        std::memcpy(to.data(), from.data(), from.size());
+        best = std::max(best, 2.0 * double(from.size()) / seconds_since(start));
+    }
+    return best;
+}
+
+}  // namespace bench
