@@ -12,33 +12,34 @@ constexpr auto single = rd::attention(rd::decay::additive, rd::bidirectional);
 constexpr auto vector = rd::attention(rd::decay::vector);
 constexpr auto both = rd::attention(rd::decay::vector, rd::bidirectional);
 
-template <class Run>
-void row(benchmark::State& state, shape const& s, int threads, Run const& run) {
-    bench::report(state, s.flops(), s.bytes(single.composition), 0, threads, run);
+constexpr auto cross = rd::multiscan(vector, rd::path::cross);
+
+/// Runs `scan(place, inputs, output)` in float, beside its error against the same in double.
+template <rd::detail::composition What, class Scan>
+void row(benchmark::State& state, shape const& s, int threads, Scan const& scan) {
+    bench::problem<double> exact(s);
+    exact.with_inputs<What>([&](auto const& in, auto const& o) { scan(rd::exec::openmp, in, o); });
+    bench::problem<float> problem(s);
+    problem.with_inputs<What>([&](auto const& in, auto const& o) {
+        auto const call = [&] { scan(rd::exec::openmp.threads(threads), in, o); };
+        call();
+        double const error = bench::error_of(problem.output(), exact.output());
+        bench::report(state, s.flops(), s.bytes(What), error, threads, call);
+    });
     state.counters["tokens"] = benchmark::Counter(double(s.time) * double(state.iterations()),
                                                   benchmark::Counter::kIsRate);
 }
 
-void scan_once(benchmark::State& state, shape const& s, int threads) {
-    bench::problem<float> problem(s);
-    problem.with_inputs<single.composition>([&](auto const& in, auto const& o) {
-        row(state, s, threads, [&] { single.forward(rd::exec::openmp.threads(threads), in, o); });
-    });
-}
-
-void scan_both_ways(benchmark::State& state, shape const& s, int threads) {
-    bench::problem<float> problem(s);
-    problem.with_inputs<both.composition>([&](auto const& in, auto const& o) {
-        row(state, s, threads, [&] { both.forward(rd::exec::openmp.threads(threads), in, o); });
+template <class Operator>
+void scan_with(benchmark::State& state, Operator op, shape const& s, int threads) {
+    row<Operator::composition>(state, s, threads, [=](auto place, auto const& in, auto const& o) {
+        op.forward(place, in, o);
     });
 }
 
 void scan_cross(benchmark::State& state, shape const& s, int threads, rd::grid<2> const& tokens) {
-    bench::problem<float> problem(s);
-    constexpr auto cross = rd::multiscan(vector, rd::path::cross);
-    problem.with_inputs<vector.composition>([&](auto const& in, auto const& o) {
-        row(state, s, threads,
-            [&] { cross.forward(rd::exec::openmp.threads(threads), tokens, in, o); });
+    row<vector.composition>(state, s, threads, [&](auto place, auto const& in, auto const& o) {
+        cross.forward(place, tokens, in, o);
     });
 }
 
@@ -56,8 +57,8 @@ int main(int argc, char** argv) {
                                              body)
                     ->UseRealTime();
             };
-            add("single_additive", [=](auto& state) { scan_once(state, s, threads); });
-            add("bidirectional_vector", [=](auto& state) { scan_both_ways(state, s, threads); });
+            add("single_additive", [=](auto& state) { scan_with(state, single, s, threads); });
+            add("bidirectional_vector", [=](auto& state) { scan_with(state, both, s, threads); });
             add("cross_vector", [=](auto& state) { scan_cross(state, s, threads, tokens); });
         }
     }

@@ -22,7 +22,7 @@ inline double seconds_since(std::chrono::steady_clock::time_point start) {
 inline double fma_rate() {
     using L = rondo::detail::simd_lanes<float>;
     constexpr int chains = 12, rounds = 100000;  // 2 units of 4 cycles' latency need 8 chains
-    static volatile float sink;
+    static volatile float sink = 0;
     double best = 0;
     for (int attempt = 0; attempt < 5; ++attempt) {
         typename L::pack x[chains];
@@ -35,7 +35,7 @@ inline double fma_rate() {
         }
         double const seconds = seconds_since(start);
         for (int c = 1; c < chains; ++c) x[0] = x[0] + x[c];
-        sink = L::sum(x[0]);
+        sink = sink + L::sum(x[0]);
         best = std::max(best, 2.0 * L::width * chains * rounds / seconds);
     }
     return best;

@@ -5,6 +5,7 @@
 
 #include <rondo/detail/arena.hpp>
 #include <rondo/detail/problem.hpp>
+#include <rondo/kernel/ahead.hpp>
 #include <rondo/simd/tile.hpp>
 
 #include <limits>
@@ -47,6 +48,10 @@ struct chunk {
     A* out;         // [tile_rows, width]
     A* partial;     // [width]         what earlier passes left
 
+    lines_ahead ahead;      // rows of the chunk after this one,
+    index next_head = -1;   // of this head (or the same when -1)
+    index next_place = -1;  // from this place on
+
     static chunk carve(arena& memory, problem<A> const& call, index rows) {
         chunk c{};
         c.call = &call;
@@ -67,6 +72,7 @@ struct chunk {
         c.scores = memory.template take<A>(tile_rows * c.rows);
         c.out = memory.template take<A>(tile_rows * c.width);
         c.partial = memory.template take<A>(c.width);
+        c.ahead = lines_ahead(memory, tile_rows * (3 + 2 * call.group()));
         return c;
     }
 

@@ -16,14 +16,18 @@ inline void write_state(chunk<L> const& c, matrix<typename L::value> keys,
         for_panels<L>(c.width, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
             typename L::pack acc[tile_rows][Packs];
             A* const s = state.s + d * c.width + e;
+            RONDO_UNROLL
             for (int r = 0; r < tile_rows; ++r) {
+                RONDO_UNROLL
                 for (int p = 0; p < Packs; ++p) acc[r][p] = L::broadcast(A(0));
             }
             // The chunk is summed by itself and then added: a long sequence of small terms would
             // otherwise round against the large state one by one.
             multiply_add<L>(acc, {keys.at(0, d), 1, keys.row_step}, {c.v + e, c.width}, c.count);
+            RONDO_UNROLL
             for (int r = 0; r < tile_rows; ++r) {
                 auto const carry = L::broadcast(Weights::carry(c, d + r));
+                RONDO_UNROLL
                 for (int p = 0; p < Packs; ++p) {
                     A* const at = s + r * c.width + p * L::width;
                     L::store(at, L::fma(carry, L::load(at), acc[r][p]));

@@ -168,6 +168,7 @@ struct per_channel : unweighted<L> {
         for (index d = 0; d < c.depth; d += L::width) {
             P product = L::broadcast(A(1));
             P const before = L::load(c.running + d);
+            RONDO_UNROLL
             for (index r = 0; r < tile_rows; ++r) {
                 product = product * L::load(c.gate_rows().at(tile + r, d));
                 L::store(prefix.at(r, d), product);
@@ -226,27 +227,30 @@ private:
     /// The pairs of a tile with itself; leaves its keys decayed to its end.
     static void pair_within(chunk<L>& c, index tile) noexcept {
         P sums[tile_rows][tile_rows];
+        RONDO_UNROLL
         for (auto& row : sums) {
+            RONDO_UNROLL
             for (P& sum : row) sum = L::broadcast(A(0));
         }
         for (index d = 0; d < c.depth; d += L::width) {
             P key[tile_rows];
-            for (index r = 0; r < tile_rows; ++r) {
+            RONDO_UNROLL
+            for (int r = 0; r < tile_rows; ++r) {
                 P const factor = L::load(c.gate_rows().at(tile + r, d));
                 P const x = L::load(c.raw_queries().at(r, d));
-                for (index j = 0; j < r; ++j) key[j] = key[j] * factor;
                 key[r] = L::load(c.keys().at(tile + r, d));
-                for (index j = 0; j <= r; ++j) sums[r][j] = L::fma(x, key[j], sums[r][j]);
+                RONDO_UNROLL
+                for (int j = 0; j < tile_rows; ++j) {
+                    if (j < r) key[j] = key[j] * factor;
+                    if (j <= r) sums[r][j] = L::fma(x, key[j], sums[r][j]);
+                }
             }
-            for (index j = 0; j < tile_rows; ++j) {
+            RONDO_UNROLL
+            for (int j = 0; j < tile_rows; ++j) {
                 L::store(c.decayed_keys().at(tile + j, d), key[j]);
             }
         }
-        for (index r = 0; r < tile_rows; ++r) {
-            for (index j = 0; j < tile_rows; ++j) {
-                *c.score_rows().at(r, tile + j) = L::sum(sums[r][j]);
-            }
-        }
+        store_sums<L>(sums[0], {c.score_rows().at(0, tile), c.rows});
     }
 };
 

@@ -50,6 +50,7 @@ inline typename L::pack exp_pack(typename L::pack x) noexcept {
     P r = L::fma(n, L::broadcast(-constants::ln2_high), x);
     r = L::fma(n, L::broadcast(-constants::ln2_low), r);
     P series = L::broadcast(inverse_factorial<A>(constants::degree));
+    RONDO_UNROLL
     for (int i = constants::degree - 1; i >= 0; --i) {
         series = L::fma(series, r, L::broadcast(inverse_factorial<A>(i)));
     }

@@ -115,6 +115,7 @@ inline xsimd::batch<A> fold_all(xsimd::batch<A> const (&x)[Count]) noexcept {
         return x[0];
     } else {
         xsimd::batch<A> half[Count / 2];
+        RONDO_UNROLL
         for (std::size_t i = 0; i < Count / 2; ++i) {
             half[i] = fold<A, Level>(x[2 * i], x[2 * i + 1],
                                      std::make_index_sequence<xsimd::batch<A>::size>{});

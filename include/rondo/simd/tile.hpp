@@ -26,19 +26,27 @@ struct matrix {
     }
 };
 
-/// acc[r][p] += sum_k a(r, k) b(k, pack p), k < depth.
-template <class L, int Packs>
+struct nothing_between {
+    void operator()() const noexcept {}
+};
+
+/// acc[r][p] += sum_k a(r, k) b(k, pack p), k < depth; calls `between` at each step.
+template <class L, int Packs, class Between = nothing_between>
 inline void multiply_add(typename L::pack (&acc)[tile_rows][Packs],
                          matrix<typename L::value const> a, matrix<typename L::value const> b,
-                         index depth) noexcept {
+                         index depth, Between const& between = {}) noexcept {
     using P = typename L::pack;
     auto const* a_k = a.data;
     auto const* b_k = b.data;
     for (index k = 0; k < depth; ++k, a_k += a.column_step, b_k += b.row_step) {
         P columns[Packs];
+        between();
+        RONDO_UNROLL
         for (int p = 0; p < Packs; ++p) columns[p] = L::load(b_k + p * L::width);
+        RONDO_UNROLL
         for (int r = 0; r < tile_rows; ++r) {
             P const element = L::broadcast(a_k[r * a.row_step]);
+            RONDO_UNROLL
             for (int p = 0; p < Packs; ++p) acc[r][p] = L::fma(element, columns[p], acc[r][p]);
         }
     }
@@ -56,6 +64,24 @@ inline void for_panels(index columns, Body const& body) noexcept {
     for (; column < columns; column += L::width) body(column, std::integral_constant<int, 1>{});
 }
 
+/// out(r, j) = the sum of the lanes of pack r * tile_rows + j.
+template <class L>
+inline void store_sums(typename L::pack const* packs, matrix<typename L::value> out) noexcept {
+    using A = typename L::value;
+    A sums[tile_rows * tile_rows];
+    RONDO_UNROLL
+    for (int first = 0; first < tile_rows * tile_rows; first += L::width) {
+        typename L::pack group[L::width];
+        RONDO_UNROLL
+        for (int i = 0; i < L::width; ++i) group[i] = packs[first + i];
+        L::store(sums + first, L::sums(group));
+    }
+    RONDO_UNROLL
+    for (int r = 0; r < tile_rows; ++r) {
+        std::memcpy(out.at(r), sums + r * tile_rows, tile_rows * sizeof(A));
+    }
+}
+
 /// out(r, j) = x_r . y_j for 4 rows of x and 4 of y; rows are contiguous, `depth` whole packs.
 template <class L>
 inline void dot_tile(matrix<typename L::value const> x, matrix<typename L::value const> y,
@@ -63,26 +89,22 @@ inline void dot_tile(matrix<typename L::value const> x, matrix<typename L::value
     using A = typename L::value;
     using P = typename L::pack;
     P acc[tile_rows * tile_rows];
+    RONDO_UNROLL
     for (P& sum : acc) sum = L::broadcast(A(0));
     for (index d = 0; d < depth; d += L::width) {
         P columns[tile_rows];
+        RONDO_UNROLL
         for (int j = 0; j < tile_rows; ++j) columns[j] = L::load(y.at(j, d));
+        RONDO_UNROLL
         for (int r = 0; r < tile_rows; ++r) {
             P const row = L::load(x.at(r, d));
+            RONDO_UNROLL
             for (int j = 0; j < tile_rows; ++j) {
                 acc[r * tile_rows + j] = L::fma(row, columns[j], acc[r * tile_rows + j]);
             }
         }
     }
-    A sums[tile_rows * tile_rows];
-    for (int first = 0; first < tile_rows * tile_rows; first += L::width) {
-        P group[L::width];
-        for (int i = 0; i < L::width; ++i) group[i] = acc[first + i];
-        L::store(sums + first, L::sums(group));
-    }
-    for (int r = 0; r < tile_rows; ++r) {
-        std::memcpy(out.at(r), sums + r * tile_rows, tile_rows * sizeof(A));
-    }
+    store_sums<L>(acc, out);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail
