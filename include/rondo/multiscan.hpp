@@ -50,21 +50,48 @@ public:
                  std::type_identity_t<inputs<What, accumulator_t<T>>> const& in,
                  view<T, 4> const& o, detail::stateless_options const& with = {}) const {
         auto call = detail::check_call<What, T, false>("multiscan", in, o, with);
-        detail::expect_extent("multiscan", "q", "time", call.length, tokens.size(),
-                              "the size of the grid");
-        if (!call.offsets.empty()) {
-            detail::refuse("multiscan", {"packed sequences have ", call.offsets.size(),
-                                         " offsets, expected a grid of one length (0 offsets)"});
-        }
+        check_grid("multiscan", call, tokens);
         std::array<std::vector<index>, count> orders;
         std::array<detail::pass, 2 * count> passes;
-        call.passes = route(tokens, orders, passes);
+        std::span<detail::pass> const used = route(tokens, orders, passes);
+        detail::merge(used);
+        call.passes = used;
         if (Mean) average(call);
         detail::dispatch<What>(place, call);
     }
 
+    /// The gradients of sum(d_o * o), over all paths together; as attention's backward, without
+    /// states.
+    template <class Place, int Rank, class T>
+    void backward(Place const& place, grid<Rank> const& tokens,
+                  std::type_identity_t<inputs<What, accumulator_t<T>>> const& in,
+                  view<T, 4> const& d_o,
+                  std::type_identity_t<gradients<What, accumulator_t<T>>> const& to,
+                  detail::stateless_gradient_options<accumulator_t<T>> const& with = {}) const {
+        using A = accumulator_t<T>;
+        auto call = detail::check_backward<What, A>("multiscan backward", in,
+                                                    detail::operand<A, 4>(d_o), to, with);
+        check_grid("multiscan backward", call.call, tokens);
+        std::array<std::vector<index>, count> orders;
+        std::array<detail::pass, 2 * count> passes;
+        call.call.passes = route(tokens, orders, passes);
+        if (Mean) average(call.call);
+        detail::dispatch_backward<What>(place, call);
+    }
+
 private:
     static constexpr std::size_t count = (detail::path_count<Paths>() + ... + 0);
+
+    template <class A, int Rank>
+    static void check_grid(char const* name, detail::problem<A> const& call,
+                           grid<Rank> const& tokens) {
+        detail::expect_extent(name, "q", "time", call.length, tokens.size(),
+                              "the size of the grid");
+        if (!call.offsets.empty()) {
+            detail::refuse(name, {"packed sequences have ", call.offsets.size(),
+                                  " offsets, expected a grid of one length (0 offsets)"});
+        }
+    }
 
     /// The passes of every path, one after the other.
     template <int Rank>
@@ -85,9 +112,7 @@ private:
                 ++used;
             }
         }
-        std::span<detail::pass> const all(passes.data(), used);
-        detail::merge(all);
-        return all;
+        return {passes.data(), used};
     }
 
     static constexpr auto all_steps() noexcept {
@@ -121,7 +146,8 @@ consteval auto multiscan(attention_t<What>, Policies...) {
                            (detail::path_count<Policies>() + ... + 0) > 0;
     static_assert(known,
                   "rondo::multiscan accepts an operator and at least one path: path::raster, "
-                  "raster_reversed, column, column_reversed, cross; and merge::sum or merge::mean");
+                  "raster_reversed, column, column_reversed, snake, snake_column, hilbert, cross; "
+                  "and merge::sum or merge::mean");
     constexpr bool mean = (std::is_same_v<Policies, merge::mean_t> || ...);
     return multiscan_t<What, mean, Policies...>{};
 }
