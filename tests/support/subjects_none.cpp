@@ -1,0 +1,21 @@
+#include "support/subjects.hpp"
+
+namespace support {
+namespace {
+
+namespace rd = rondo;
+using decay = rd::decay::none_t;
+
+}  // namespace
+
+void add_decay_none(std::vector<subject>& all) {
+    add_on_read<decay>(all);
+    add_on_write<decay>(all);
+    add_delta<decay>(all);
+}
+
+void add_grids_none(std::vector<grid_subject>& all) {
+    all.push_back(along<compiled<decay, rd::recurrent_t>>(rd::path::cross));
+}
+
+}  // namespace support
