@@ -80,8 +80,7 @@ public:
                bool reversed)
         : check_{name}, model_(model), axis_(axis), because_(std::string(model_name) + "'s") {
         if (axis < 0 || axis >= Rank) {
-            refuse(name, "axis is " + std::to_string(axis) + ", expected one of 0 to " +
-                             std::to_string(Rank - 1));
+            refuse(name, {"axis is ", axis, ", expected one of 0 to ", Rank - 1});
         }
         across_ = lane_axis(model, axis);
         call.space = space_of(model, axis, across_);
@@ -127,8 +126,8 @@ private:
 };
 
 template <class L, recurrence_kind Kind>
-using scan_kernel = std::conditional_t<Kind == recurrence_kind::linear, linear_scan<L>,
-                                       log_sum_scan<L>>;
+using scan_kernel =
+    std::conditional_t<Kind == recurrence_kind::linear, linear_scan<L>, log_sum_scan<L>>;
 
 /// Shares out the units of a checked call; `rows` of scan_block elements are each thread's scratch.
 template <class L, class Body>
@@ -169,10 +168,10 @@ class recurrence_t {
 public:
     /// y_t for every t; the walk starts from `.in` and leaves its last value in `.out`.
     template <class Place, class T, int Rank>
-    void forward(Place const& place,
-                 std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
-                 view<T, Rank> const& y,
-                 std::type_identity_t<scan_options<accumulator_t<T>, Rank>> const& with = {}) const {
+    void forward(
+        Place const& place, std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
+        view<T, Rank> const& y,
+        std::type_identity_t<scan_options<accumulator_t<T>, Rank>> const& with = {}) const {
         using A = accumulator_t<T>;
         detail::operand<A, Rank> const out = y;
         detail::operand<A, Rank - 1> const state_in = with.in, state_out = with.out;
@@ -195,11 +194,12 @@ public:
 
     /// Gradients of a loss from d_y (and `.d_out`); those not wanted are left empty.
     template <class Place, class T, int Rank>
-    void backward(
-        Place const& place, std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
-        view<T, Rank> const& d_y,
-        std::type_identity_t<scan_gradients<accumulator_t<T>, Rank>> const& to,
-        std::type_identity_t<scan_backward_options<accumulator_t<T>, Rank>> const& with = {}) const {
+    void backward(Place const& place,
+                  std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
+                  view<T, Rank> const& d_y,
+                  std::type_identity_t<scan_gradients<accumulator_t<T>, Rank>> const& to,
+                  std::type_identity_t<scan_backward_options<accumulator_t<T>, Rank>> const& with =
+                      {}) const {
         using A = accumulator_t<T>;
         detail::operand<A, Rank> const given = d_y;
         detail::operand<A, Rank - 1> const state_in = with.in, d_in = with.d_in;
@@ -207,8 +207,8 @@ public:
         s.call.d_y = s.input("d_y", given);
         s.call.x = s.input("x", in.x);
         if (linear) s.call.log_a = s.input("log_a", in.log_a);
-        if (to.x.wanted()) s.call.d_x = s.output("d_x", to.x);
-        if (linear && to.log_a.wanted()) s.call.d_log_a = s.output("d_log_a", to.log_a);
+        if (detail::given(to.x)) s.call.d_x = s.output("d_x", to.x);
+        if (linear && detail::given(to.log_a)) s.call.d_log_a = s.output("d_log_a", to.log_a);
         s.call.in = s.state("state in", state_in, false);
         s.call.d_out = s.state("d_out", detail::operand<A, Rank - 1>(with.d_out), false);
         s.call.d_in = s.state("d_in", d_in, true);
@@ -223,17 +223,15 @@ public:
         apart("d_in", d_in);
         s.apart("d_x", to.x, "d_log_a", to.log_a);
         using L = detail::lanes_of<Place, A>;
-        bool const again = !linear || to.log_a.wanted();
-        detail::run_scan<L>(s.call, detail::threads_of(place),
-                            again ? s.call.space.length + 1 : 0,
+        bool const again = !linear || detail::given(to.log_a);
+        detail::run_scan<L>(s.call, detail::threads_of(place), again ? s.call.space.length + 1 : 0,
                             detail::scan_kernel<L, Kind>::backward);
     }
 
     /// One place of the axis: moves `state` on and copies it to y_t. Views without the scanned
     /// axis.
     template <class Place, class T, int Rank>
-    void step(Place const& place,
-              std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
+    void step(Place const& place, std::type_identity_t<inputs_of<accumulator_t<T>, Rank>> const& in,
               std::type_identity_t<view<accumulator_t<T>, Rank>> const& state,
               view<T, Rank> const& y) const {
         using A = accumulator_t<T>;
@@ -244,8 +242,8 @@ public:
         s.call.x = s.input("x", detail::with_axis(in.x, 0));
         if (linear) s.call.log_a = s.input("log_a", detail::with_axis(in.log_a, 0));
         if (carried.data == nullptr && out.data != nullptr) {
-            detail::refuse(name, "step is given a null state, expected one of y's extents (" +
-                                     std::to_string(y.size()) + " elements)");
+            detail::refuse(name, {"step is given a null state, expected one of y's extents (",
+                                  y.size(), " elements)"});
         }
         s.call.in = s.call.out = s.state("state", carried, true);
         s.apart("y", out, "x", in.x);
@@ -273,8 +271,7 @@ template <class Direction = causal_t>
 consteval auto scan(Direction = {}) {
     constexpr bool known = detail::is_one_way<Direction>;
     static_assert(known, "rondo::scan accepts one direction: causal or anticausal");
-    return recurrence_t<detail::recurrence_kind::linear,
-                        std::is_same_v<Direction, anticausal_t>>{};
+    return recurrence_t<detail::recurrence_kind::linear, std::is_same_v<Direction, anticausal_t>>{};
 }
 
 /// y_t = log sum_(s <= t) exp(x_s), or with `anticausal` the sum over s >= t. Logits of any finite

@@ -3,6 +3,7 @@
 /// the lines.
 #pragma once
 
+#include <rondo/detail/arena.hpp>
 #include <rondo/detail/operands.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -116,11 +117,23 @@ inline void close_row(row const& to, A const* buffer, index count) noexcept {
     if (!is_plain<A>(to)) store_row<L>(to, buffer, count);
 }
 
-/// body(first, how many) for the packs that hold `count` values; only the last may be short.
+/// Asks for the cache lines of a row, to arrive in the second cache. The processor's own prefetcher
+/// runs too few rows ahead, and none ahead of a stride beyond its page.
+template <bool Written = false>
+inline void ask_for(row const& r, index ahead, index count) noexcept {
+    std::byte const* const first = r.data + ahead;
+    for (index at = 0; at < r.step * count; at += index(cache_line)) {
+        __builtin_prefetch(first + at, Written ? 1 : 0, 2);
+    }
+}
+
+/// body(first, how many) for the packs that hold `count` values. Only the last may be short; how
+/// many the others hold is known to the compiler.
 template <class L, class Body>
 inline void for_packs(index count, Body const& body) noexcept {
+    constexpr std::integral_constant<index, L::width> whole{};
     index c = 0;
-    for (; c + L::width <= count; c += L::width) body(c, index(L::width));
+    for (; c + L::width <= count; c += L::width) body(c, whole);
     if (c < count) body(c, count - c);
 }
 

@@ -13,10 +13,14 @@ struct target : operand<A, Rank> {
     constexpr target() = default;
     template <class T>
         requires(!std::is_const_v<T> && std::is_same_v<accumulator_t<T>, A>)
-    target(view<T, Rank> const& v) noexcept : operand<A, Rank>(v) {}
-
-    bool wanted() const noexcept { return this->data != nullptr; }
+    target(view<T, Rank> const& v)
+    noexcept : operand<A, Rank>(v) {}
 };
+
+template <class A, int Rank>
+inline bool given(operand<A, Rank> const& x) noexcept {
+    return x.data != nullptr;
+}
 
 /// Whether `Arguments` are views of these ranks that accumulate in A.
 template <class A, int... Ranks>
@@ -41,6 +45,7 @@ inline footprint footprint_of(operand<A, Rank> const& x) noexcept {
 template <class A, int Rank>
 inline void check_output(checker const& check, char const* name, operand<A, Rank> const& x) {
     check.present(name, x);
+    if (footprint_of(x).bytes() == 0) return;  // dense strides of an empty view may be 0
     for (std::size_t axis = 0; axis < std::size_t(Rank); ++axis) {
         if (x.strides[axis] == 0 && x.extents[axis] > 1) {
             refuse(check.name, {name, " has stride 0 along an axis of extent ", x.extents[axis],
@@ -49,24 +54,25 @@ inline void check_output(checker const& check, char const* name, operand<A, Rank
     }
 }
 
-/// Refuses an output that shares memory with an input.
+/// Refuses an output that shares memory with another tensor of the call.
 template <class A, int Rank, class B, int Other>
 inline void check_apart(checker const& check, char const* output, operand<A, Rank> const& o,
-                        char const* input, operand<B, Other> const& x) {
+                        char const* other, operand<B, Other> const& x) {
     if (o.data == nullptr || x.data == nullptr) return;
     footprint const a = footprint_of(o), b = footprint_of(x);
     if (!may_overlap(a, b)) return;
-    refuse(check.name, {output, " overlaps ", input, ", expected memory of its own (", a.high - a.low, " bytes of ", output, ", ", b.high - b.low, " bytes of ", input, ")"});
+    refuse(check.name, {output, " overlaps ", other, ", expected memory of its own (", a.bytes(),
+                        " bytes of ", output, ", ", b.bytes(), " bytes of ", other, ")"});
 }
 
 /// Refuses an operand whose extents are not `wanted`.
 template <class A, int Rank>
 inline void check_extents(checker const& check, char const* name, operand<A, Rank> const& x,
-                          std::array<index, std::size_t(Rank)> const& wanted,
-                          char const* because) {
+                          std::array<index, std::size_t(Rank)> const& wanted, char const* because) {
     for (std::size_t axis = 0; axis < std::size_t(Rank); ++axis) {
-        std::string const which = "axis " + std::to_string(axis);
-        check.extent(name, which.c_str(), x.extents[axis], wanted[axis], because);
+        if (x.extents[axis] == wanted[axis]) continue;
+        refuse(check.name, {name, " has extent ", x.extents[axis], " along axis ", axis,
+                            ", expected ", wanted[axis], " (", because, ")"});
     }
 }
 

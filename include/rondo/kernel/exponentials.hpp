@@ -12,40 +12,54 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Tokens and neighbours of one tile: x and y take 2 * 16 KiB of the first cache in float.
-inline constexpr index exponential_tokens = 64, exponential_block = 64;
+/// Tokens and neighbours of one tile. Few tokens, since rows a power of two apart share few sets
+/// of the first cache.
+inline constexpr index exponential_tokens = 32, exponential_block = 64;
 
 /// lambda, b and the states of one block of neighbours, each [exponentials, exponential_block].
 template <class A>
 struct exponential_rows {
-    A *lambda, *b, *h;
+    A const *lambda, *b;
+    A* h;
+};
 
-    static exponential_rows carve(arena& memory, index exponentials) noexcept {
-        index const size = exponentials * exponential_block;
-        A* const lambda = memory.template take<A>(size);
-        A* const b = memory.template take<A>(size);
-        return {lambda, b, memory.template take<A>(size)};
-    }
+/// Tokens of a tile in memory: the values of one are next to each other, `step` elements from
+/// token to token.
+template <class A>
+struct token_rows_of {
+    A* data;
+    index step;
 };
 
 template <class L>
 struct exponential_kernel {
     using A = typename L::value;
     using P = typename L::pack;
+    using input = token_rows_of<A const>;
+    using output = token_rows_of<A>;
 
-    /// Adds to y [count, exponential_block] what the exponentials give for x of the same shape, and
-    /// moves their states on. A strict reader is read before its own token is added: b then holds
-    /// b lambda.
-    static void tile(exponential_rows<A> const& rows, index exponentials, bool strict, A const* x,
-                     A* y, index count, index width) noexcept {
+    /// y = what the exponentials give for `count` tokens x, added to what y holds unless it is
+    /// `fresh`; moves their states on. A strict reader is read before its own token is added: b
+    /// then holds b lambda. `width` is a number of whole packs.
+    static void tile(exponential_rows<A> const& rows, index exponentials, bool strict, bool fresh,
+                     input x, output y, index count, index width) noexcept {
+        auto const body = [&]<int Count>(index m, index c) {
+            auto const run = strict ? pass<Count, true> : pass<Count, false>;
+            run(rows, m * exponential_block + c, {x.data + c, x.step}, {y.data + c, y.step}, count,
+                fresh && m == 0);
+        };
         for (index c = 0; c < width; c += L::width) {
             index m = 0;
             // As many states at once as leave registers for their lambda and b: 24 of 32, 12 of 16.
             if constexpr (L::packs == 4) {
-                for (; m + 8 <= exponentials; m += 8) group<8>(rows, m, c, strict, x, y, count);
+                for (; m + 8 <= exponentials; m += 8) body.template operator()<8>(m, c);
             }
-            for (; m + 4 <= exponentials; m += 4) group<4>(rows, m, c, strict, x, y, count);
-            for (; m < exponentials; ++m) group<1>(rows, m, c, strict, x, y, count);
+            for (; m + 4 <= exponentials; m += 4) body.template operator()<4>(m, c);
+            for (; m < exponentials; ++m) body.template operator()<1>(m, c);
+            if (m > 0 || !fresh) continue;
+            for (index t = 0; t < count; ++t) {
+                L::store(y.data + t * y.step + c, L::broadcast(A(0)));
+            }
         }
     }
 
@@ -78,19 +92,9 @@ struct exponential_kernel {
     }
 
 private:
-    template <int Count>
-    static void group(exponential_rows<A> const& rows, index m, index c, bool strict, A const* x,
-                      A* y, index count) noexcept {
-        if (strict) {
-            pass<Count, true>(rows, m * exponential_block + c, x + c, y + c, count);
-        } else {
-            pass<Count, false>(rows, m * exponential_block + c, x + c, y + c, count);
-        }
-    }
-
     template <int Count, bool Strict>
-    static void pass(exponential_rows<A> const& rows, index at, A const* x, A* y,
-                     index count) noexcept {
+    static void pass(exponential_rows<A> const& rows, index at, input x, output y, index count,
+                     bool fresh) noexcept {
         P lambda[Count], b[Count], h[Count];
         for (int m = 0; m < Count; ++m) {
             index const place = at + m * exponential_block;
@@ -98,17 +102,18 @@ private:
             b[m] = L::load(rows.b + place);
             h[m] = L::load(rows.h + place);
         }
+        P const zero = L::broadcast(A(0));
         for (index t = 0; t < count; ++t) {
-            P const token = L::load(x + t * exponential_block);
+            P const token = L::load(x.data + t * x.step);
             // Two sums: one would be a chain of dependent additions.
-            P sums[2] = {L::load(y + t * exponential_block), L::broadcast(A(0))};
+            P sums[2] = {fresh ? zero : L::load(y.data + t * y.step), zero};
 #pragma GCC unroll 8
             for (int m = 0; m < Count; ++m) {
                 if (Strict) sums[m % 2] = L::fma(b[m], h[m], sums[m % 2]);
                 h[m] = L::fma(lambda[m], h[m], token);
                 if (!Strict) sums[m % 2] = L::fma(b[m], h[m], sums[m % 2]);
             }
-            L::store(y + t * exponential_block, sums[0] + sums[1]);
+            L::store(y.data + t * y.step, sums[0] + sums[1]);
         }
         for (int m = 0; m < Count; ++m) L::store(rows.h + at + m * exponential_block, h[m]);
     }

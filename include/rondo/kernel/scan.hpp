@@ -5,6 +5,7 @@
 
 #include <rondo/detail/arena.hpp>
 #include <rondo/detail/lines.hpp>
+#include <rondo/simd/log.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -16,8 +17,8 @@ inline constexpr index scan_block = 64;
 /// A checked call; absent operands are empty.
 struct scan_problem {
     line_space space;
-    lines x, log_a, y, in, out;                // y: what forward writes
-    lines d_y, d_out, d_x, d_log_a, d_in;      // what backward reads and writes
+    lines x, log_a, y, in, out;            // y: what forward writes
+    lines d_y, d_out, d_x, d_log_a, d_in;  // what backward reads and writes
     bool reversed = false;
 
     index blocks() const noexcept { return (space.width + scan_block - 1) / scan_block; }
@@ -66,7 +67,7 @@ struct linear_scan {
             index const t = call.place(step);
             A const* const x = read_row<L>(x_line.at(t, unit.first), x_buffer, unit.count);
             A const* const a = read_row<L>(a_line.at(t, unit.first), a_buffer, unit.count);
-            for_packs<L>(unit.count, [&](index c, index n) {
+            for_packs<L>(unit.count, [&](index c, auto n) {
                 auto const decay = L::exp(L::load(a + c, n));
                 L::store(h + c, L::fma(decay, L::load(h + c), L::load(x + c, n)));
             });
@@ -79,9 +80,8 @@ struct linear_scan {
         alignas(cache_line) A h[scan_block] = {};
         load_or<L>(h, unit, call.in, A(0));
         lines const y_line = call.y.line(call.space, unit.line);
-        walk(unit, h, [&](index t, A const* y) {
-            store_row<L>(y_line.at(t, unit.first), y, unit.count);
-        });
+        walk(unit, h,
+             [&](index t, A const* y) { store_row<L>(y_line.at(t, unit.first), y, unit.count); });
         if (!call.out.empty()) store_row<L>(unit.only(call.out), h, unit.count);
     }
 
@@ -132,26 +132,13 @@ struct log_sum_scan {
     template <class Leave>
     static void walk(scan_unit const& unit, A* y, Leave const& leave) noexcept {
         scan_problem const& call = *unit.call;
-        alignas(cache_line) A m[scan_block], s[scan_block], x[scan_block], d[scan_block];
+        alignas(cache_line) A m[scan_block], s[scan_block], x[scan_block];
         lines const line = call.x.line(call.space, unit.line);
         for (index c = 0; c < scan_block; ++c) m[c] = clamped(y[c]), s[c] = A(1);
         for (index step = 0; step < call.space.length; ++step) {
             index const t = call.place(step);
             load_row<L>(x, line.at(t, unit.first), unit.count, scan_block);
-            for (index c = 0; c < scan_block; ++c) {
-                x[c] = clamped(x[c]);
-                d[c] = m[c] < x[c] ? m[c] - x[c] : x[c] - m[c];
-            }
-            for (index c = 0; c < scan_block; c += L::width) {
-                L::store(d + c, L::exp(L::load(d + c)));
-            }
-            for (index c = 0; c < unit.count; ++c) {
-                bool const higher = m[c] < x[c];
-                s[c] = higher ? s[c] * d[c] + A(1) : s[c] + d[c];
-                m[c] = higher ? x[c] : m[c];
-                A const sum = m[c] + std::log(s[c]);
-                y[c] = m[c] == lowest ? -infinity : m[c] == -lowest ? infinity : sum;
-            }
+            for (index c = 0; c < scan_block; c += L::width) advance(x + c, m + c, s + c, y + c);
             leave(t, y);
         }
     }
@@ -188,7 +175,8 @@ struct log_sum_scan {
             for (index c = 0; c < unit.count; ++c) r[c] += buffer[c];
             if (!call.d_x.empty()) {
                 load_row<L>(buffer, unit.at(call.x, step), unit.count, unit.count);
-                for (index c = 0; c < unit.count; ++c) buffer[c] = r[c] * ratio(buffer[c], after[c]);
+                for (index c = 0; c < unit.count; ++c)
+                    buffer[c] = r[c] * ratio(buffer[c], after[c]);
                 store_row<L>(unit.at(call.d_x, step), buffer, unit.count);
             }
             for (index c = 0; c < unit.count; ++c) r[c] *= ratio(before[c], after[c]);
@@ -197,6 +185,24 @@ struct log_sum_scan {
     }
 
 private:
+    /// Takes one pack of x into m and s, and gives y = m + log s.
+    static void advance(A const* x, A* m, A* s, A* y) noexcept {
+        using P = typename L::pack;
+        P const low = L::broadcast(lowest), high = L::broadcast(-lowest);
+        P value = L::load(x), before = L::load(m), sum = L::load(s);
+        value = L::where_less(value, low, low, value);
+        value = L::where_less(high, value, high, value);
+        P const part = L::exp(L::where_less(before, value, before - value, value - before));
+        P const rescaled = L::fma(sum, part, L::broadcast(A(1)));
+        sum = L::where_less(before, value, rescaled, sum + part);
+        P const largest = L::where_less(before, value, value, before);
+        P const finite = largest + log_pack<L>(sum);
+        P const bounded = L::where_less(largest, high, finite, L::broadcast(infinity));
+        L::store(y, L::where_less(low, largest, bounded, L::broadcast(-infinity)));
+        L::store(m, largest);
+        L::store(s, sum);
+    }
+
     static A ratio(A part, A whole) noexcept {
         return part == -infinity ? A(0) : std::exp(part - whole);
     }

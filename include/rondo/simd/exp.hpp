@@ -8,6 +8,7 @@
 
 #include <rondo/simd/lanes.hpp>
 
+#include <array>
 #include <limits>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -29,13 +30,23 @@ struct exp_constants<double> {
     static constexpr double lowest = -708.0, highest = 709.78;
 };
 
-/// Coefficient n of the power series.
+/// 1 / n!
 template <class A>
 constexpr A inverse_factorial(int n) noexcept {
     double product = 1;
     for (int i = 2; i <= n; ++i) product *= i;
     return A(1 / product);
 }
+
+/// The coefficients of the power series; a table, since g++ -O2 would compute them at run time.
+template <class A>
+inline constexpr auto exp_series = [] {
+    std::array<A, exp_constants<A>::degree + 1> series{};
+    for (int n = 0; n <= exp_constants<A>::degree; ++n) {
+        series[std::size_t(n)] = inverse_factorial<A>(n);
+    }
+    return series;
+}();
 
 template <class L>
 inline typename L::pack exp_pack(typename L::pack x) noexcept {
@@ -49,10 +60,10 @@ inline typename L::pack exp_pack(typename L::pack x) noexcept {
     P const n = L::fma(x, L::broadcast(A(1.4426950408889634)), rounder) - rounder;
     P r = L::fma(n, L::broadcast(-constants::ln2_high), x);
     r = L::fma(n, L::broadcast(-constants::ln2_low), r);
-    P series = L::broadcast(inverse_factorial<A>(constants::degree));
+    P series = L::broadcast(exp_series<A>.back());
     RONDO_UNROLL
     for (int i = constants::degree - 1; i >= 0; --i) {
-        series = L::fma(series, r, L::broadcast(inverse_factorial<A>(i)));
+        series = L::fma(series, r, L::broadcast(exp_series<A>[std::size_t(i)]));
     }
     // 2^(n - 1) twice over, since 2^128 is no float while e^88.5 is.
     P const half = power_of_two<A>(n - L::broadcast(A(1)));

@@ -1,0 +1,22 @@
+/// @file
+/// Exchanges lanes that are neighbours: a pair of channels in a pack.
+#pragma once
+
+#include <rondo/simd/lanes.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+template <class Pack, std::size_t... Lane>
+inline Pack swap_lanes(Pack const& x, std::index_sequence<Lane...>) noexcept {
+    auto const lanes = typename Pack::register_type(x);
+    return Pack(__builtin_shufflevector(lanes, lanes, int(Lane ^ 1)...));
+}
+
+/// Lanes 1, 0, 3, 2, ...
+template <class L>
+inline typename L::pack swap_neighbours(typename L::pack const& x) noexcept {
+    static_assert(L::width > 1, "rondo: one lane has no neighbour");
+    return swap_lanes(x, std::make_index_sequence<std::size_t(L::width)>{});
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail

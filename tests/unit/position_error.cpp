@@ -1,0 +1,100 @@
+#include "support/catch.hpp"
+
+#include <rondo/position.hpp>
+#include <rondo/rondo.hpp>
+#include <rondo/scan.hpp>
+
+#include <vector>
+
+// Bad positions are a sentence, and nothing is written.
+
+namespace rd = rondo;
+using support::contains;
+
+namespace {
+
+constexpr rd::index B = 2, H = 3, T = 12, D = 8;
+
+struct data {
+    std::vector<float> memory = std::vector<float>(20000, 0.5F),
+                       out = std::vector<float>(20000, 7.F);
+    rd::view<float const, 4> x = rd::bthd(memory.data(), B, T, H, D);
+    rd::view<float, 4> y = rd::bthd(out.data(), B, T, H, D);
+    rd::view<float const, 2> theta{memory.data(), {H, D / 2}};
+    rd::view<float const, 3> line{memory.data(), {B, T, D}};
+    rd::view<float, 3> y_line{out.data(), {B, T, D}};
+    rd::view<float const, 2> b{memory.data(), {D, 4}};
+
+    bool untouched() const {
+        for (float value : out) {
+            if (value != 7.F) return false;
+        }
+        return true;
+    }
+};
+
+rd::view<float const, 4> narrow(rd::view<float const, 4> const& x) { return x.slice(3, 0, 7); }
+
+}  // namespace
+
+TEST_CASE("turns refuse what they cannot turn") {
+    data d;
+    auto const rotation = rd::position::lrpe(rd::lrpe::rotation);
+    CHECK_THROWS_WITH(
+        rd::position::rope().forward(rd::exec::simd, {narrow(d.x)}, d.y.slice(3, 0, 7)),
+        contains("x has 7 channels, expected an even number"));
+    CHECK_THROWS_WITH(rotation.forward(rd::exec::simd, {d.x, d.theta.slice(1, 0, 3)}, d.y),
+                      contains("theta has extent 3 along channel, expected 4"));
+    CHECK_THROWS_WITH(rd::position::rope(rd::grid{3, 5}).forward(rd::exec::simd, {d.x}, d.y),
+                      contains("x has extent 12 along time, expected 15 (the size of the grid"));
+    CHECK_THROWS_WITH(
+        rd::position::rope(rd::grid{3, 4}).forward(rd::exec::simd, {d.x}, d.y, {.offset = 1}),
+        contains("x ends at token 13, expected at most 12"));
+    CHECK_THROWS_WITH(rd::position::lrpe(rd::lrpe::cosine).forward(rd::exec::simd, {d.x}, d.y),
+                      contains("y has extent 8 along axis 3, expected 16"));
+    CHECK_THROWS_WITH(
+        rotation.forward(rd::exec::simd, {rd::view<float const, 4>(d.y), d.theta}, d.y),
+        contains("y overlaps x"));
+    CHECK(d.untouched());
+}
+
+TEST_CASE("what is no permutation is refused") {
+    data d;
+    std::vector<rd::index> order{0, 1, 2, 3, 4, 5, 6, 6};
+    rd::view<rd::index const, 2> const twice(order.data(), {H, D}, {0, 1});
+    auto const op = rd::position::lrpe(rd::lrpe::permutation);
+    CHECK_THROWS_WITH(op.forward(rd::exec::simd, {d.x, twice}, d.y),
+                      contains("names channel 6 twice"));
+    order[7] = 8;
+    CHECK_THROWS_WITH(op.forward(rd::exec::simd, {d.x, twice}, d.y),
+                      contains("holds 8 in the row of head 0, expected a permutation of 0 to 7"));
+    auto const p = rd::position::lrpe(rd::lrpe::rotation, rd::lrpe::permutation);
+    CHECK_THROWS_WITH(p.forward(rd::exec::simd, {d.x, d.theta, twice}, d.y), contains("holds 8"));
+    auto const grid = rd::position::lrpe(rd::lrpe::permutation, rd::grid{2, 3, 2});
+    CHECK_THROWS_WITH(grid.forward(rd::exec::simd, {d.x, twice}, d.y),
+                      contains("x has 8 channels, expected a multiple of the 3 axes"));
+    CHECK(d.untouched());
+}
+
+TEST_CASE("encodings and scans refuse extents that do not fit") {
+    data d;
+    auto const tpe = rd::position::tpe();
+    CHECK_THROWS_WITH(tpe.forward(rd::exec::simd, {d.line, d.b.slice(0, 0, 7), d.b}, d.y_line),
+                      contains("b has extent 7 along axis 0, expected 8"));
+    CHECK_THROWS_WITH(tpe.forward(rd::exec::simd, {d.line, d.b, d.b.slice(1, 0, 3)}, d.y_line),
+                      contains("log_lambda has extent 3 along axis 1, expected 4"));
+    CHECK_THROWS_WITH(rd::position::tpe(rd::grid{5, 2})
+                          .forward(rd::exec::simd,
+                                   {d.line, rd::view<float const, 3>(d.memory.data(), {2, D, 4}),
+                                    rd::view<float const, 3>(d.memory.data(), {2, D, 4})},
+                                   d.y_line),
+                      contains("x has extent 12 along time, expected 10"));
+    CHECK_THROWS_WITH(rd::scan().forward(rd::exec::simd, {d.line, d.line}, d.y_line, {.axis = 3}),
+                      contains("axis is 3, expected one of 0 to 2"));
+    CHECK_THROWS_WITH(rd::scan().forward(rd::exec::simd, {d.line, d.line.slice(1, 0, 4)}, d.y_line),
+                      contains("log_a has extent 4 along axis 1, expected 12 (y's)"));
+    CHECK_THROWS_WITH(rd::log_cumsum_exp().forward(rd::exec::simd,
+                                                   {rd::view<float const, 3>(d.y_line)}, d.y_line),
+                      contains("y overlaps x"));
+    CHECK(d.untouched());
+}
