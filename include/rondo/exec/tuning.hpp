@@ -16,20 +16,29 @@ struct tuning {
 };
 inline constexpr tuning default_tuning{};
 
+template <class A>
+constexpr index longest_sequence(problem<A> const& call) noexcept {
+    if (call.offsets.empty()) return call.length;
+    index longest = 0;
+    for (index s = 0; s < call.sequences; ++s) longest = std::max(longest, call.length_of(s));
+    return longest;
+}
+
 template <class L>
 constexpr cut tune(problem<typename L::value> const& call, int threads,
                    tuning const& with = default_tuning) noexcept {
     index const state =
         padded<L>(call.depth) * padded<L>(call.width) * index(sizeof(typename L::value));
+    index const longest = longest_sequence(call);
     cut result{call.what.form, call.what.chunk, 1};
     if (result.form == form_kind::automatic) {
-        result.form =
-            call.length < with.recurrent_below ? form_kind::recurrent : form_kind::chunkwise;
+        result.form = longest < with.recurrent_below ? form_kind::recurrent : form_kind::chunkwise;
+        result.recurrent_below = with.recurrent_below;
         result.piece = state > with.first_cache ? with.wide_chunk : with.chunk;
     }
-    if (result.form == form_kind::quadratic) result.piece = call.length;
+    if (result.form == form_kind::quadratic) result.piece = longest;
     if (result.form == form_kind::recurrent) result.piece = with.wide_chunk;
-    result.piece = std::clamp<index>(result.piece, 1, std::max<index>(call.length, 1));
+    result.piece = std::clamp<index>(result.piece, 1, std::max<index>(longest, 1));
 
     // Heads side by side only where they are neighbours in memory, as many as their states fit.
     bool const neighbours = call.q.head < call.q.time || call.v.head < call.v.time;

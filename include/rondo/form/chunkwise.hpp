@@ -31,6 +31,7 @@ struct chunkwise_form {
         if (how.write) load_written(c, where);
         if (how.read || c.call->what.delta) {
             for (index tile = 0; tile < count; tile += tile_rows) {
+                look_ahead(c, where, how, (c.next_head < 0 ? begin + count : c.next_place) + tile);
                 Weights::enter_tile(c, tile);
                 if (c.call->what.delta) solve_tile<L, Weights>(c, tile, state);
                 for (index g = 0; how.read && g < c.call->group(); ++g) {
@@ -45,7 +46,7 @@ struct chunkwise_form {
         if (c.call->what.normalized) write_normalizer<L, Weights>(c, keys, state);
     }
 
-private:
+    /// Loads keys, values and strengths of the chunk's tokens, and weighs the keys.
     static void load_written(chunk<L>& c, site<A> const& where) noexcept {
         problem<A> const& call = *c.call;
         load_rows(c, where.key_side(call.k), 0, c.count, call.depth, c.keys());
@@ -70,11 +71,35 @@ private:
         }
     }
 
+    /// Maps rows of keys or queries.
     static void apply(chunk<L> const& c, index count, matrix<A> rows) noexcept {
         feature_kind const feature = c.call->what.feature;
         if (feature == feature_kind::identity) return;
         for (index t = 0; t < count; ++t) {
             apply_feature<L>(feature, rows.at(t), c.call->depth, c.depth);
+        }
+    }
+
+private:
+    /// Notes the rows that the next chunk will read at its tile.
+    static void look_ahead(chunk<L>& c, site<A> where, pass const& how, index begin) noexcept {
+        problem<A> const& call = *c.call;
+        if (c.next_head >= 0) where.head = c.next_head;
+        c.ahead.clear();
+        index const count = std::min<index>(tile_rows, where.length - begin);
+        auto const note = [&](rows_by_token const& rows, index channels) {
+            for (index r = 0; r < count; ++r) {
+                c.ahead.add(rows[how.token(begin + r, where.length)], channels);
+            }
+        };
+        if (how.write) {
+            note(where.key_side(call.k), call.depth);
+            note(where.key_side(call.v), call.width);
+            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
+        }
+        for (index g = 0; how.read && g < call.group(); ++g) {
+            note(where.query_side(call.q, g), call.depth);
+            note(where.query_side(call.o, g), call.width);
         }
     }
 

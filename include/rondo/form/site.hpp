@@ -14,6 +14,9 @@ struct site {
     // Sums that passes leave for later ones when the output itself cannot hold them.
     A* partial_rows = nullptr;  // [group, length, width]: 16-bit outputs
     A* partial_sums = nullptr;  // [group, length]: denominators
+    // When set, outputs are not left but read: their denominators, then their products with
+    // call->o.
+    A* readings = nullptr;  // [2, group, length]
 
     site(problem<A> const& p, index s, index h)
         : call(&p),
@@ -50,6 +53,9 @@ struct site {
     template <class L>
     void leave(pass const& how, index g, index const* tokens, index readers, matrix<A> values,
                A* sums, A* buffer) const noexcept {
+        if (readings != nullptr) {
+            return take_readings<L>(g, tokens, readers, values, sums, buffer);
+        }
         bool const normalized = call->what.normalized;
         auto const unfinished = partial(g), to = how.finish ? query_side(call->o, g) : unfinished;
         for (index r = 0; r < readers; ++r) {
@@ -65,6 +71,20 @@ struct site {
                              : normalized ? call->scale / (sums[r] + call->eps)
                                           : call->scale;
             store_row<L>(to[token], output, call->width, factor);
+        }
+    }
+
+private:
+    template <class L>
+    void take_readings(index g, index const* tokens, index readers, matrix<A> values, A const* sums,
+                       A* buffer) const noexcept {
+        auto const other = query_side(call->o, g);
+        for (index r = 0; r < readers; ++r) {
+            load_row<L>(buffer, other[tokens[r]], call->width, call->width);
+            A product = 0;
+            for (index e = 0; e < call->width; ++e) product += buffer[e] * *values.at(r, e);
+            readings[g * length + tokens[r]] += sums[r];
+            readings[(call->group() + g) * length + tokens[r]] += product;
         }
     }
 };

@@ -39,6 +39,8 @@ struct cut {
     form_kind form;
     index piece;
     index heads;
+    // Sequences with fewer tokens are walked one by one, each as it would be in a call of its own.
+    index recurrent_below = 0;
 };
 
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
@@ -74,6 +76,9 @@ public:
             for (index t = 0; t < length; t += cut_.piece) {
                 index const count = std::min(cut_.piece, length - t);
                 for (index h = first; h < last; ++h) {
+                    bool const wraps = h + 1 == last;
+                    chunk_.next_head = wraps ? first : h + 1;
+                    chunk_.next_place = wraps ? t + cut_.piece : t;
                     advance(place(sequence, h, h - first), how, t, count, h - first);
                 }
             }
@@ -81,7 +86,7 @@ public:
         }
     }
 
-private:
+protected:
     head_state<A> state(index slot) const noexcept {
         index const gates = call_.what.per_channel() ? chunk_.depth : padded<L>(1);
         return {states_ + slot * chunk_.depth * chunk_.width, normalizers_ + slot * chunk_.depth,
@@ -97,7 +102,7 @@ private:
     }
 
     void advance(site<A> const& where, pass const& how, index t, index count, index slot) noexcept {
-        if (cut_.form == form_kind::recurrent) {
+        if (cut_.form == form_kind::recurrent || where.length < cut_.recurrent_below) {
             recurrent_form<L>::advance(chunk_, where, state(slot), how, t, count);
         } else {
             chunkwise_form<L, weights>::advance(chunk_, where, state(slot), how, t, count);

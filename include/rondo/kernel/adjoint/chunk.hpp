@@ -4,6 +4,8 @@
 
 #include <rondo/kernel/chunk.hpp>
 
+#include <algorithm>
+
 namespace rondo::inline RONDO_ISA::detail {
 
 /// One checked call of `backward`. The output of `call` is the gradient handed in; what is empty is
@@ -20,7 +22,10 @@ struct adjoint_problem {
     bool needs_state() const noexcept {
         return !(d_k.empty() && d_v.empty() && d_gate.empty() && d_beta.empty() && d_in.empty());
     }
-    bool needs_queries() const noexcept { return !d_q.empty() || wants_gate(); }
+    bool needs_queries() const noexcept {
+        bool const sums = call.what.additive() && !d_in.empty();  // dD comes with dq
+        return !d_q.empty() || wants_gate() || sums || (call.what.delta && needs_state());
+    }
     bool needs_keys() const noexcept {
         return !d_k.empty() || wants_gate() || (call.what.delta && needs_state());
     }
@@ -55,6 +60,7 @@ struct adjoint_chunk {
     A* inner;     // [rows, rows]   delta: weighted products of keys with earlier keys
     A* rest;      // [rows, width]  delta: what is written, before the factor beta
     A* row[2];    // [depth or width]
+    double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
     static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, index rows) {
         adjoint_chunk c{};

@@ -4,6 +4,8 @@
 
 #include <rondo/detail/rows.hpp>
 
+#include <algorithm>
+
 namespace rondo::inline RONDO_ISA::detail {
 
 /// d silu / dx = s + x s (1 - s) with s = 1 / (1 + exp(-x))

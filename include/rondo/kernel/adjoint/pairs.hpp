@@ -37,12 +37,16 @@ inline void add_transposed(matrix<typename L::value> to, matrix<typename L::valu
     for (index j = 0; j < rows; j += tile_rows) {
         for_panels<L>(columns, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
             typename L::pack acc[tile_rows][Packs];
+            RONDO_UNROLL
             for (int r = 0; r < tile_rows; ++r) {
+                RONDO_UNROLL
                 for (int p = 0; p < Packs; ++p) acc[r][p] = L::load(to.at(j + r, e + p * L::width));
             }
             matrix<A const> const weights{scores.at(j, j), 1, scores.row_step};
             multiply_add<L>(acc, weights, {from.at(j, e), from.row_step}, rows - j);
+            RONDO_UNROLL
             for (int r = 0; r < tile_rows; ++r) {
+                RONDO_UNROLL
                 for (int p = 0; p < Packs; ++p) L::store(to.at(j + r, e + p * L::width), acc[r][p]);
             }
         });
@@ -56,12 +60,17 @@ inline void add_rows(matrix<typename L::value> to, typename L::value const* fact
                      index columns) noexcept {
     for_panels<L>(columns, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
         typename L::pack acc[tile_rows][Packs];
+        RONDO_UNROLL
         for (int r = 0; r < tile_rows; ++r) {
             auto const factor = L::broadcast(factors[r]);
-            for (int p = 0; p < Packs; ++p) acc[r][p] = factor * L::load(to.at(r, e + p * L::width));
+            RONDO_UNROLL
+            for (int p = 0; p < Packs; ++p)
+                acc[r][p] = factor * L::load(to.at(r, e + p * L::width));
         }
         multiply_add<L>(acc, constant<L>(weights), {from.data + e, from.row_step}, keys);
+        RONDO_UNROLL
         for (int r = 0; r < tile_rows; ++r) {
+            RONDO_UNROLL
             for (int p = 0; p < Packs; ++p) L::store(to.at(r, e + p * L::width), acc[r][p]);
         }
     });

@@ -74,8 +74,8 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
-/// products(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the gradient of
-/// every log decay before it. All channels into one when the gate has one.
+/// products(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the gradient
+/// of every log decay before it. All channels into one when the gate has one.
 template <class L>
 inline void contract_states(chunk<L> const& c, index gates,
                             head_state<typename L::value> const& state,

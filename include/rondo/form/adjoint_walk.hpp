@@ -1,0 +1,223 @@
+/// @file
+/// How time is walked back. Forwards once for the states in front of the chunks, then backwards, a
+/// chunk at a time, with the state's gradient.
+#pragma once
+
+#include <rondo/form/adjoint.hpp>
+#include <rondo/form/walk.hpp>
+#include <rondo/form/wide_gradients.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// The scratch of one head of one sequence, and what is done in it.
+///
+/// Passes that hand a state on to each other are a chain: one pass, or with an additive decay the
+/// one that writes the whole window and the one that reads it.
+template <class L, decay_kind Decay>
+class adjoint_walker : walker<L, Decay> {
+    using base = walker<L, Decay>;
+    using base::call_;
+    using base::chunk_;
+
+public:
+    using A = typename L::value;
+    using weights = typename base::weights;
+    using form = adjoint_form<L, weights>;
+
+    /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence.
+    adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest)
+        : base(memory, call.call, how),
+          mine_(call),
+          wide_(memory, call, longest),
+          a_(adjoint_chunk<L>::carve(memory, call, how.piece)),
+          piece_(how.piece),
+          every_(call.every) {
+        index const chunks = chunks_of(longest), stored = (chunks + every_ - 1) / every_;
+        bool const between = every_ > 1;
+        stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
+        between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
+        spare_ = memory.template take<A>(call.call.what.additive() ? state_size() : 0);
+        d_state_ = memory.template take<A>(state_size());
+        readings_ = memory.template take<A>(
+            call.call.what.normalized ? 2 * call.call.group() * longest : 0);
+    }
+
+    /// Leaves the gradients of one head of one sequence; that of a constant gate in `constant`.
+    void run(index sequence, index head, double* constant) noexcept {
+        site<A> where(call_, sequence, head);
+        wide_.widen(mine_, where);
+        a_.call = &mine_;
+        a_.constant = constant;
+        add_ = {};
+        where.readings = call_.what.normalized ? readings_ : nullptr;
+        std::span<pass const> const passes = call_.passes;
+        if (call_.what.normalized) take_readings(where);
+        for (std::size_t end = passes.size(); end > 0;) {
+            std::size_t const begin = chain_before(end);
+            retreat_chain(where, passes.subspan(begin, end - begin));
+            end = begin;
+        }
+        wide_.template narrow<L>(where);
+    }
+
+private:
+    index chunks_of(index length) const noexcept { return (length + piece_ - 1) / piece_; }
+
+    /// A state in front of a chunk is needed by readers of it, by the delta rule's solve, and for
+    /// the references of an additive decay.
+    bool stores_states() const noexcept {
+        bool const both = std::any_of(call_.passes.begin(), call_.passes.end(),
+                                      [](pass const& p) { return p.read && p.write; });
+        return both && (mine_.needs_queries() || call_.what.delta || call_.what.additive());
+    }
+
+    index gates() const noexcept { return std::max<index>(chunk_.gates, chunk_.depth); }
+    index state_size() const noexcept { return chunk_.depth * (chunk_.width + 1) + 2 * gates(); }
+    head_state<A> state_at(A* memory) const noexcept {
+        A* const normalizer = memory + chunk_.depth * chunk_.width;
+        A* const max = normalizer + chunk_.depth;
+        return {memory, normalizer, max, max + gates(), chunk_.width};
+    }
+    void copy(head_state<A> const& from, head_state<A> const& to) const noexcept {
+        std::copy_n(from.s, chunk_.depth * chunk_.width, to.s);
+        std::copy_n(from.normalizer, chunk_.depth, to.normalizer);
+        std::copy_n(from.max, chunk_.gates, to.max);
+        std::copy_n(from.sum, chunk_.gates, to.sum);
+    }
+
+    std::size_t chain_before(std::size_t end) const noexcept {
+        std::size_t begin = end - 1;
+        while (call_.passes[begin].keep) --begin;
+        return begin;
+    }
+
+    /// The denominators of all readers over all passes, and their outputs' products with d_o.
+    void take_readings(site<A> const& where) noexcept {
+        std::fill_n(readings_, 2 * call_.group() * where.length, A(0));
+        for (pass const& how : call_.passes) {
+            base::begin(how, where.sequence, where.head, 0);
+            index const chunks = chunks_of(where.length);
+            for (index c = 0; c < chunks; ++c) {
+                index const begin = c * piece_, count = std::min(piece_, where.length - begin);
+                chunkwise_form<L, weights>::advance(chunk_, where, base::state(0), how, begin,
+                                                    count);
+            }
+        }
+    }
+
+    /// Moves `to` past the places [begin, begin + count) without reading anything.
+    void write_only(site<A> const& where, pass const& how, head_state<A> const& to, index begin,
+                    index count) noexcept {
+        form::write_only(chunk_, a_, where, how, to, begin, count);
+    }
+
+    void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
+        base::begin(chain.front(), where.sequence, where.head, 0);
+        for (pass const& how : chain) {
+            if (how.write) sweep(where, how);
+        }
+        begin_gradient(where);
+        for (std::size_t p = chain.size(); p > 0; --p) {
+            pass const& how = chain[p - 1];
+            for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
+            add_.queries = add_.queries || how.read;
+            add_.written = add_.written || how.write;
+        }
+        end_gradient(where);
+    }
+
+    /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
+    void sweep(site<A> const& where, pass const& how) noexcept {
+        bool const store = how.read && how.write && stores_states();
+        bool const needs_last = !how.read || (!mine_.d_out.empty() && mine_.wants_gate());
+        if (!store && !needs_last) return;
+        index const chunks = chunks_of(where.length);
+        for (index c = 0; c < chunks; ++c) {
+            if (store && c % every_ == 0) {
+                copy(base::state(0), state_at(stored_ + c / every_ * state_size()));
+            }
+            index const begin = c * piece_, count = std::min(piece_, where.length - begin);
+            if (c + 1 < chunks || needs_last) write_only(where, how, base::state(0), begin, count);
+        }
+    }
+
+    /// The state in front of chunk c, chunks being asked for from the last to the first.
+    head_state<A> state_before(site<A> const& where, pass const& how, index c) noexcept {
+        index const first = c / every_ * every_, size = state_size();
+        head_state<A> const stored = state_at(stored_ + c / every_ * size);
+        if (every_ == 1) return stored;
+        auto const between = [&](index i) { return state_at(between_ + (i - first) * size); };
+        if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
+            copy(stored, between(first));
+            for (index i = first; i < c; ++i) {
+                copy(between(i), between(i + 1));
+                write_only(where, how, between(i + 1), i * piece_, piece_);
+            }
+        }
+        return between(c);
+    }
+
+    void retreat(site<A> const& where, pass const& how, index c) noexcept {
+        // A pass that only writes shares one reference, the last, in all its chunks.
+        bool const inside = how.read && how.write && stores_states();
+        head_state<A> const state = inside ? state_before(where, how, c) : base::state(0);
+        index const begin = c * piece_;
+        for (index end = std::min(begin + piece_, where.length); end > begin;) {
+            end = retreat_piece(where, how, state, begin, end);
+        }
+    }
+
+    /// Takes as many of the last tokens of [begin, end) as share a reference; returns their first.
+    index retreat_piece(site<A> const& where, pass const& how, head_state<A> const& state,
+                        index begin, index end) noexcept {
+        head_state<A> const d_state = state_at(d_state_);
+        for (index first = begin;;) {
+            head_state<A> const before = first == begin ? state : state_at(spare_);
+            if (first > begin) {
+                copy(state, before);
+                write_only(where, how, before, begin, first - begin);
+            }
+            form one(chunk_, a_, where, how, before, d_state, add_);
+            if (one.retreat(first, end - first)) return first;
+            first += (end - first + 1) / 2;
+        }
+    }
+
+    /// dS behind the last token: as handed in, or zero.
+    void begin_gradient(site<A> const& where) noexcept {
+        head_state<A> const to = state_at(d_state_);
+        std::fill_n(d_state_, state_size(), A(0));
+        std::fill_n(a_.from_end, a_.gates, A(0));
+        carried<A> const from = call_.part(mine_.d_out, where.sequence, where.head);
+        if (from.s == nullptr) return;
+        for (index d = 0; d < call_.depth; ++d) {
+            std::copy_n(from.s + d * call_.width, call_.width, to.s + d * to.row_step);
+        }
+        if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
+        if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
+        if (mine_.wants_gate()) {
+            contract_states<L>(chunk_, a_.gates, base::state(0), to, a_.from_end);
+        }
+    }
+
+    void end_gradient(site<A> const& where) noexcept {
+        carried<A> const to = call_.part(mine_.d_in, where.sequence, where.head);
+        if (to.s == nullptr) return;
+        head_state<A> const from = state_at(d_state_);
+        for (index d = 0; d < call_.depth; ++d) {
+            std::copy_n(from.s + d * from.row_step, call_.width, to.s + d * call_.width);
+        }
+        if (to.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
+        if (to.max != nullptr) std::fill_n(to.max, call_.gate_width(), A(0));
+        if (to.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
+    }
+
+    adjoint_problem<A> mine_;  // its gradients as this head leaves them
+    wide_gradients<A> wide_;
+    adjoint_chunk<L> a_;
+    index piece_, every_;
+    A *stored_, *between_, *spare_, *d_state_, *readings_;
+    typename form::begun add_;
+};
+
+}  // namespace rondo::inline RONDO_ISA::detail

@@ -1,0 +1,73 @@
+/// @file
+/// The gradients of log decays. With w the weights, every pair (i, j) and every hand-over of the
+/// state counts in the gradient of each log decay between its two ends. Summed up, in a chunk of n
+/// tokens,
+///
+///     d log f_t = <S_n, dS_n> + sum_(t <= s < n) (q_s . dq_s - k_s . dk_s),
+///
+/// where dq and dk are the whole gradients: terms of pairs with both ends behind t cancel.
+///
+/// Over a long sequence that sum would be the small difference of two large ones. Here it never
+/// leaves the chunk: <S_n, dS_n>, all that reaches across the chunk's end, is computed anew from
+/// the two states at every end, so that rounding does not grow with T.
+#pragma once
+
+#include <rondo/kernel/adjoint/state.hpp>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// terms(i) += sign x_i * y_i, by channel or summed over the channels
+template <class L>
+inline void add_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
+                      matrix<typename L::value> y, typename L::value sign) noexcept {
+    using A = typename L::value;
+    auto const factor = L::broadcast(sign);
+    for (index i = 0; i < count; ++i) {
+        A* const term = a.gate_terms().at(i);
+        auto sum = L::broadcast(A(0));
+        for (index d = 0; d < a.depth; d += L::width) {
+            auto const signed_x = factor * L::load(x.at(i, d));
+            if (a.gates > 1) {
+                L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
+            } else {
+                sum = L::fma(signed_x, L::load(y.at(i, d)), sum);
+            }
+        }
+        if (a.gates == 1) term[0] += L::sum(sum);
+    }
+}
+
+/// The place of the factor in which a token's gate stands: f_t on_read, f_(t+1) on_write, of which
+/// the last lies behind all others.
+template <class L>
+inline index factor_of(chunk<L> const& c, index token) noexcept {
+    if (!c.call->what.on_write) return token;
+    return token + 1 == c.count ? c.rows : token + 1;
+}
+
+/// Turns the terms into the gradients of the tokens' log decays. A decay of -inf is no place to
+/// move from: its gradient is 0. `Lanes` are as many gates as lie side by side.
+template <class Lanes, class L>
+inline void sum_terms_of(chunk<L> const& c, adjoint_chunk<L>& a, index gate) noexcept {
+    using A = typename L::value;
+    auto const zero = Lanes::broadcast(A(0));
+    bool const on_write = c.call->what.on_write;
+    // One gate a token keeps its factors side by side, one a channel in rows.
+    matrix<A> const factors{c.gate, a.gates > 1 ? c.gates : 1};
+    auto sum = Lanes::load(a.from_end + gate);
+    for (index t = c.count - 1; t >= 0; --t) {
+        A* const term = a.gate_terms().at(t, gate);
+        auto const before = sum;
+        sum = sum + Lanes::load(term);
+        auto const factor = Lanes::load(factors.at(factor_of(c, t), gate));
+        Lanes::store(term, Lanes::where_less(zero, factor, on_write ? before : sum, zero));
+    }
+}
+
+template <class L>
+inline void sum_terms(chunk<L> const& c, adjoint_chunk<L>& a) noexcept {
+    if (a.gates == 1) return sum_terms_of<one_lane<typename L::value>>(c, a, 0);
+    for (index gate = 0; gate < a.gates; gate += L::width) sum_terms_of<L>(c, a, gate);
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail
