@@ -2,10 +2,13 @@
 /// What an operator carries from token to token and from call to call.
 #pragma once
 
+#include <rondo/detail/blob.hpp>
 #include <rondo/detail/problem.hpp>
 #include <rondo/view.hpp>
 
-#include <string>
+#include <algorithm>
+#include <initializer_list>
+#include <limits>
 #include <vector>
 
 namespace rondo::inline RONDO_ISA {
@@ -48,12 +51,41 @@ public:
                 detail::refuse("state", {"an extent is ", extent, ", expected at least 0"});
             }
         }
-        values_.resize(static_cast<std::size_t>(total()));
-        index const scratch = detail::step_scratch(depth, width);
-        if (scratch > detail::step_scratch_on_stack) {
-            spare_.resize(static_cast<std::size_t>(rows() * scratch));
-        }
+        allocate();
         reset();
+    }
+
+    /// The state that `bytes()` wrote, of an operator that differs in its form at most.
+    /// Errors: shape_error for a blob that is damaged, cut short, or another operator's, element
+    ///   type's or machine's; no byte outside of it is read.
+    state(detail::composition const& what, std::span<std::byte const> blob) : what_(what) {
+        auto const header = detail::open_blob(blob, what, sizeof(A));
+        auto const held = static_cast<index>(header.payload / sizeof(A));
+        // A state without numbers may still say for how many sequences it is.
+        detail::check_blob_extents(header.extents, std::max<index>(held, index(1) << 24));
+        batch_ = header.extents[0];
+        heads_ = header.extents[1];
+        depth_ = header.extents[2];
+        width_ = header.extents[3];
+        if (header.payload != static_cast<std::uint64_t>(total()) * sizeof(A)) {
+            detail::refuse("state", {"the blob holds ", header.payload, " bytes of numbers, its ",
+                                     "extents need ", total() * index(sizeof(A))});
+        }
+        allocate();
+        if (total() > 0) {
+            std::memcpy(values_.data(), blob.data() + sizeof header, header.payload);
+        }
+    }
+
+    /// The state as bytes, to be kept or sent and read by `op.state<T>(bytes)`: a header with
+    /// version, operator, extents and checksum, and the numbers as they are.
+    std::vector<std::byte> bytes() const {
+        detail::blob_header header;
+        header.element_size = sizeof(A);
+        header.composition = detail::state_meaning(what_);
+        header.extents = {batch_, heads_, depth_, width_};
+        header.payload = values_.size() * sizeof(A);
+        return detail::make_blob(header, values_.data());
     }
 
     index batch() const noexcept { return batch_; }
@@ -72,15 +104,73 @@ public:
 
     /// Back to the state of no tokens.
     void reset() noexcept {
-        std::fill(values_.begin(), values_.end(), A(0));
-        A* const maxima = max().data();
-        std::fill_n(maxima, rows() * gate_width(), -std::numeric_limits<A>::infinity());
+        for (index sequence = 0; sequence < batch_; ++sequence) clear(sequence);
+    }
+
+    /// One sequence back to the state of no tokens, the others as they are.
+    /// Errors: shape_error when there is no such sequence.
+    void reset(index sequence) {
+        expect_sequence(sequence);
+        clear(sequence);
+    }
+
+    /// A state of its own whose sequence i goes on from sequence `from[i]` of this one: a prompt
+    /// read once and continued in several ways, or a batch in another order.
+    /// Errors: shape_error when there is no such sequence.
+    state fork(std::span<index const> from) const {
+        for (index sequence : from) expect_sequence(sequence);
+        state result(what_, static_cast<index>(from.size()), heads_, depth_, width_);
+        auto const mine = parts(), theirs = result.parts();
+        for (std::size_t i = 0; i < from.size(); ++i) {
+            for (std::size_t p = 0; p < mine.size(); ++p) {
+                index const size = mine[p].size;
+                std::copy_n(values_.data() + mine[p].offset + from[i] * size, size,
+                            result.values_.data() + theirs[p].offset + index(i) * size);
+            }
+        }
+        return result;
+    }
+    state fork(std::initializer_list<index> from) const {
+        return fork(std::span<index const>(from.begin(), from.size()));
     }
 
     operator state_view<A>() noexcept { return seen<A>(*this); }
     operator state_view<A const>() const noexcept { return seen<A const>(*this); }
 
 private:
+    void allocate() {
+        values_.resize(static_cast<std::size_t>(total()));
+        index const scratch = detail::step_scratch(depth_, width_);
+        if (scratch > detail::step_scratch_on_stack) {
+            spare_.resize(static_cast<std::size_t>(rows() * scratch));
+        }
+    }
+
+    void expect_sequence(index sequence) const {
+        if (sequence >= 0 && sequence < batch_) return;
+        detail::refuse("state", {"there is no sequence ", sequence, " among ", batch_});
+    }
+
+    void clear(index sequence) noexcept {
+        for (part_t const& p : parts()) {
+            std::fill_n(values_.data() + p.offset + sequence * p.size, p.size, p.empty);
+        }
+    }
+
+    /// S, the normaliser, the maximum and the sum: where they begin, how much of each is one
+    /// sequence's, and what it holds before any token.
+    struct part_t {
+        index offset, size;
+        A empty;
+    };
+    std::array<part_t, 4> parts() const noexcept {
+        index const gates = heads_ * gate_width();
+        return {{{0, heads_ * depth_ * width_, A(0)},
+                 {s_count(), heads_ * normalizer_width(), A(0)},
+                 {max_offset(), gates, -std::numeric_limits<A>::infinity()},
+                 {max_offset() + batch_ * gates, gates, A(0)}}};
+    }
+
     index rows() const noexcept { return batch_ * heads_; }
     index s_count() const noexcept { return rows() * depth_ * width_; }
     index normalizer_width() const noexcept { return what_.normalized ? depth_ : 0; }
@@ -111,7 +201,7 @@ private:
     }
 
     detail::composition what_;
-    index batch_, heads_, depth_, width_;
+    index batch_ = 0, heads_ = 0, depth_ = 0, width_ = 0;
     std::vector<A> values_;
     std::vector<A> spare_;  // scratch of step, not part of the state
 };
