@@ -5,4 +5,7 @@
 
 #include <rondo/attention.hpp>
 #include <rondo/make_view.hpp>
+#include <rondo/models.hpp>
 #include <rondo/multiscan.hpp>
+#include <rondo/position.hpp>
+#include <rondo/scan.hpp>

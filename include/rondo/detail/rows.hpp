@@ -3,10 +3,9 @@
 #pragma once
 
 #include <rondo/detail/composition.hpp>
+#include <rondo/detail/half.hpp>
 #include <rondo/element.hpp>
 #include <rondo/simd/exp.hpp>
-
-#include <bit>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -16,40 +15,6 @@ struct row {
     index step;
     element kind;
 };
-
-inline float widen_bfloat16(std::uint16_t bits) noexcept {
-    return std::bit_cast<float>(std::uint32_t(bits) << 16);
-}
-
-inline std::uint16_t round_to_bfloat16(float value) noexcept {
-    auto const bits = std::bit_cast<std::uint32_t>(value);
-    if (value != value) return std::uint16_t((bits >> 16) | 0x40);
-    return std::uint16_t((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);  // to nearest, ties to even
-}
-
-inline float widen_half(std::uint16_t bits) noexcept {
-    std::uint32_t const sign = std::uint32_t(bits & 0x8000) << 16;
-    std::uint32_t const exponent = bits & 0x7C00, fraction = bits & 0x3FF;
-    auto const with_sign = [sign](std::uint32_t x) { return std::bit_cast<float>(sign | x); };
-    if (exponent == 0x7C00) return with_sign(0x7F800000 | fraction << 13);
-    // A subnormal half is a small integer times 2^-24, and a normal float.
-    if (exponent == 0) return with_sign(std::bit_cast<std::uint32_t>(float(fraction) * 0x1p-24F));
-    return with_sign(((exponent | fraction) << 13) + (112U << 23));
-}
-
-inline std::uint16_t round_to_half(float value) noexcept {
-    auto const bits = std::bit_cast<std::uint32_t>(value);
-    auto const sign = std::uint16_t((bits >> 16) & 0x8000);
-    float const magnitude = std::bit_cast<float>(bits & 0x7FFFFFFF);
-    if (value != value) return std::uint16_t(sign | 0x7E00);
-    if (magnitude >= 65520.0F) return std::uint16_t(sign | 0x7C00);
-    if (magnitude < 0x1p-14F) {  // subnormal: the sum's last place is 2^-24, so it rounds right
-        auto const sum = std::bit_cast<std::uint32_t>(magnitude + 0.5F);
-        return std::uint16_t(sign | (sum - 0x3F000000));
-    }
-    std::uint32_t const rounded = (bits & 0x7FFFFFFF) + 0xFFF + ((bits >> 13) & 1);
-    return std::uint16_t(sign | ((rounded - (112U << 23)) >> 13));
-}
 
 template <class A>
 inline A load_element(std::byte const* from, element kind) noexcept {
@@ -62,7 +27,10 @@ inline A load_element(std::byte const* from, element kind) noexcept {
     } else {
         if (kind == element::float32) return read(float{});
         auto const bits = read(std::uint16_t{});
-        return kind == element::bfloat16 ? widen_bfloat16(bits) : widen_half(bits);
+        float value;
+        kind == element::bfloat16 ? bfloat16_format::widen<1>(bits, value)
+                                  : half_format::widen<1>(bits, value);
+        return value;
     }
 }
 
@@ -73,7 +41,10 @@ inline void store_element(std::byte* to, element kind, A value) noexcept {
         write(value);
     } else {
         if (kind == element::float32) return write(value);
-        write(kind == element::bfloat16 ? round_to_bfloat16(value) : round_to_half(value));
+        std::uint16_t bits;
+        kind == element::bfloat16 ? bfloat16_format::round<1>(value, bits)
+                                  : half_format::round<1>(value, bits);
+        write(bits);
     }
 }
 
@@ -81,6 +52,40 @@ inline void store_element(std::byte* to, element kind, A value) noexcept {
 template <class A>
 inline bool is_plain(row const& r) noexcept {
     return r.kind == element_traits<A>::kind && r.step == index(sizeof(A));
+}
+
+/// Whether a row's memory is just an array of 16-bit values.
+inline bool is_plain_half(row const& r) noexcept {
+    return element_size(r.kind) == 2 && r.step == 2;
+}
+
+/// Widens whole packs from an array of 16-bit values; returns how many values that were.
+template <class L, class Format>
+inline index widen_packs(float* to, std::byte const* from, index count) noexcept {
+    index c = 0;
+    for (; c + L::width <= count; c += L::width) {
+        typename words<L::width>::half bits;
+        typename words<L::width>::real values;
+        std::memcpy(&bits, from + 2 * c, sizeof bits);
+        Format::template widen<L::width>(bits, values);
+        std::memcpy(to + c, &values, sizeof values);
+    }
+    return c;
+}
+
+/// Rounds whole packs of factor * from into an array of 16-bit values; returns how many.
+template <class L, class Format>
+inline index round_packs(std::byte* to, float const* from, index count, float factor) noexcept {
+    index c = 0;
+    for (; c + L::width <= count; c += L::width) {
+        typename words<L::width>::half bits;
+        typename words<L::width>::real values;
+        std::memcpy(&values, from + c, sizeof values);
+        values *= factor;
+        Format::template round<L::width>(values, bits);
+        std::memcpy(to + 2 * c, &bits, sizeof bits);
+    }
+    return c;
 }
 
 /// `to[0..count)` = the row, zeros up to `padded_count`.
@@ -91,6 +96,13 @@ inline void load_row(A* to, row const& from, index count, index padded_count) no
         auto const* values = reinterpret_cast<A const*>(from.data);
         for (; c + L::width <= count; c += L::width) L::store(to + c, L::load(values + c));
         for (; c < count; ++c) to[c] = values[c];
+    }
+    if constexpr (std::is_same_v<A, float>) {
+        if (is_plain_half(from)) {
+            c = from.kind == element::bfloat16
+                    ? widen_packs<L, bfloat16_format>(to, from.data, count)
+                    : widen_packs<L, half_format>(to, from.data, count);
+        }
     }
     for (; c < count; ++c) to[c] = load_element<A>(from.data + c * from.step, from.kind);
     for (; c < padded_count; ++c) to[c] = A(0);
@@ -107,6 +119,13 @@ inline void store_row(row const& to, A const* from, index count, A factor = A(1)
             L::store(values + c, factors * L::load(from + c));
         }
         for (; c < count; ++c) values[c] = factor * from[c];
+    }
+    if constexpr (std::is_same_v<A, float>) {
+        if (is_plain_half(to)) {
+            c = to.kind == element::bfloat16
+                    ? round_packs<L, bfloat16_format>(to.data, from, count, factor)
+                    : round_packs<L, half_format>(to.data, from, count, factor);
+        }
     }
     for (; c < count; ++c) store_element(to.data + c * to.step, to.kind, factor * from[c]);
 }
