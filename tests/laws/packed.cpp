@@ -170,10 +170,6 @@ namespace {
 
 struct gradient_row {
     floats q, k, v, gate, beta;
-    bool equals(gradient_row const& other) const {
-        return q == other.q && k == other.k && v == other.v && gate == other.gate &&
-               beta == other.beta;
-    }
 };
 
 /// The gradients of a row, its views and those of the gradients after `map`.

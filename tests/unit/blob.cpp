@@ -86,7 +86,7 @@ TEST_CASE("a state comes back from its bytes, whatever the form of the operator"
                           .state<float>(std::span<std::byte const>(small.bytes()));
     CHECK(copy.s().extents() == small.s().extents());
     CHECK(numbers(copy) == numbers(small));
-    CHECK(copy.bytes() == small.bytes());
+    CHECK((copy.bytes() == small.bytes()));
 
     auto wide = lightnet_sum.state<double>(B, H, 700, 700);  // brings rows for step
     fill(wide, r);
@@ -119,8 +119,8 @@ TEST_CASE("a state that came back goes on where the other would have") {
     auto copy = gla.state<float>(std::span<std::byte const>(state.bytes()));
     run(state, once);
     run(copy, again);
-    CHECK(once == again);
-    CHECK(state.bytes() == copy.bytes());
+    CHECK((once == again));
+    CHECK((state.bytes() == copy.bytes()));
 }
 
 TEST_CASE("foreign blobs are refused in a sentence") {
