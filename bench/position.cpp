@@ -35,7 +35,7 @@ void turn(benchmark::State& state, turn_shape const& s, rd::index widen, Call co
     auto const out = rd::bthd(y, s.batch, s.time, s.heads, widen * s.depth);
     rd::index const angles = widen == 2 ? s.depth : s.depth / 2;
     rd::view<float const, 2> const angle(theta.data(), {s.heads, angles});
-    bench::report(state, 6.0 * double(size), 4.0 * double((1 + widen) * size), 0, 1,
+    bench::report(state, 6.0 * double(size), 4.0 * double((1 + widen) * size), -1, 1,
                   [&] { call(in, angle, out); });
 }
 
@@ -48,7 +48,7 @@ void toeplitz(benchmark::State& state, rd::index time, rd::index channels, rd::i
     rd::view<float const, 2> const bs(b.data(), {channels, m}),
         ls(log_lambda.data(), {channels, m});
     rd::view<float, 2> const out(y.data(), {time, channels});
-    bench::report(state, 4.0 * double(time * channels * m), 8.0 * double(time * channels), 0, 1,
+    bench::report(state, 4.0 * double(time * channels * m), 8.0 * double(time * channels), -1, 1,
                   [&] {
                       rd::position::tpe().forward(rd::exec::simd, {in, bs, ls}, out);
                   });

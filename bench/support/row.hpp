@@ -9,7 +9,8 @@
 
 namespace bench {
 
-/// Runs `call` and reports the useful rate, its shares of the limits, and the error.
+/// Runs `call` and reports the useful rate, its shares of the limits, and the error where one was
+/// measured (not negative).
 template <class Call>
 void report(benchmark::State& state, double flops, double bytes, double error, int threads,
             Call const& call) {
@@ -22,7 +23,7 @@ void report(benchmark::State& state, double flops, double bytes, double error, i
     state.counters["of_fma"] =
         Counter(flops * seconds_inverse / (limit * threads), Counter::kIsRate);
     state.counters["of_copy"] = Counter(bytes * seconds_inverse / copy_rate(), Counter::kIsRate);
-    state.counters["error"] = error;
+    if (error >= 0) state.counters["error"] = error;
 }
 
 }  // namespace bench
