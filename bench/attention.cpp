@@ -17,7 +17,7 @@ std::vector<double> const& reference(Operator op, shape const& s) {
     static std::map<std::pair<rd::index, rd::index>, std::vector<double>> known;
     auto& result = known[{s.time + 1000000 * int(s.memory), s.depth}];
     if (result.empty()) {
-        constexpr auto recurrence = [] {
+        static constexpr auto recurrence = [] {
             auto what = Operator::composition;
             what.form = rd::detail::form_kind::recurrent;
             return what;
