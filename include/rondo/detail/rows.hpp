@@ -108,6 +108,23 @@ inline void load_row(A* to, row const& from, index count, index padded_count) no
     for (; c < padded_count; ++c) to[c] = A(0);
 }
 
+/// Rows of equal strides and kinds, row_at(0) ... row_at(rows - 1), each as load_row.
+template <class L, class A, class RowAt>
+inline void load_rows(A* to, RowAt const& row_at, index rows, index count,
+                      index padded_count) noexcept {
+    if (rows == 0) return;
+    if (!is_plain<A>(row_at(0)) || count != padded_count) {
+        for (index r = 0; r < rows; ++r) {
+            load_row<L>(to + r * padded_count, row_at(r), count, padded_count);
+        }
+        return;
+    }
+    for (index r = 0; r < rows; ++r, to += padded_count) {
+        auto const* const values = reinterpret_cast<A const*>(row_at(r).data);
+        for (index c = 0; c < count; c += L::width) L::store(to + c, L::load(values + c));
+    }
+}
+
 /// The row = factor from[0..count).
 template <class L, class A>
 inline void store_row(row const& to, A const* from, index count, A factor = A(1)) noexcept {

@@ -5,9 +5,9 @@
 
 #include <rondo/form/chunkwise.hpp>
 #include <rondo/kernel/adjoint/additive.hpp>
-#include <rondo/kernel/adjoint/channels.hpp>
 #include <rondo/kernel/adjoint/delta.hpp>
 #include <rondo/kernel/adjoint/feature.hpp>
+#include <rondo/kernel/adjoint/pairs.hpp>
 
 #include <numeric>
 
@@ -41,116 +41,78 @@ public:
         : c_(c), a_(a), where_(where), how_(how), state_(state), d_state_(d_state), add_(add) {}
 
     /// Moves `state` past the places [begin, begin + count) of a pass without reading anything.
-    static void write_only(chunk<L>& c, adjoint_chunk<L>& a, site<A> const& where, pass how,
-                           head_state<A> const& state, index begin, index count) noexcept {
+    static void write_only(chunk<L>& c, site<A> const& where, pass how, head_state<A> const& state,
+                           index begin, index count) noexcept {
         how.read = false;
-        if (adjoint::rescales || c.call->what.delta) {
-            return form::advance(c, where, state, how, begin, count);
-        }
-        enter(c, where, state, how, begin, count);
-        form::load_written(c, where);
-        adjoint::weigh_written(c, a, false);
-        chunk<L> written = c;
-        written.running = a.carry;
-        matrix<A> const keys = adjoint::written_keys(c, a);
-        write_state<L, per_channel<L>>(written, keys, state);
-        if (c.call->what.normalized) write_normalizer<L, per_channel<L>>(written, keys, state);
+        form::advance(c, where, state, how, begin, count);
     }
 
     /// Takes the places [begin, begin + count) of a pass; false, and nothing done, when the chunk
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
-        if (!enter(c_, where_, state_, how_, begin, count)) return false;
+        if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
+        c_.ahead.clear();
         fill<L>(a_.terms, A(0), count * a_.gates);
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
-        if (how_.write && c_.call->what.delta && needs().needs_state()) read_by_keys();
         if (!needs().needs_state()) return true;
-        adjoint::finish_gates(c_, a_, d_state_, how_.write);
+        if (how_.write && c_.call->what.delta) read_by_keys();
+        if (how_.write && !moved_) scale_state<L>(c_, c_.carry, d_state_);
+        adjoint::finish_gates(c_, a_, state_, d_state_, how_.write);
         if (how_.write) leave_written();
-        if (how_.write && !moved_) scale_state<L>(c_, a_.carry, d_state_);
-        if (how_.write && adjoint::rescales) {
-            for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= a_.carry[d];
-        }
-        if (!adjoint::rescales && needs().wants_gate()) {
-            contract_states<L>(c_, a_.gates, state_, d_state_, a_.from_end);
-        }
+        if (how_.write && Weights::scales_state) enter_gradient();
         return true;
     }
 
 private:
-    static bool enter(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                      pass const& how, index begin, index count) noexcept {
-        c.count = count;
-        c.one_window = !(how.read && how.write);
-        for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
-        auto const gates = where.key_side(c.call->gate);
-        auto const gate_row = [&](index t) { return gates[c.tokens[t]]; };
-        return Weights::load_gates(c, state, gate_row, how);
-    }
-
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
+
+    /// dS in front of what load_gates did to S.
+    void enter_gradient() noexcept {
+        scale_state<L>(c_, c_.entry, d_state_);
+        if (!c_.call->what.additive()) return;
+        for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
+    }
 
     /// The written side, as far as the state behind the chunk knows it.
     void begin_written() noexcept {
-        form::load_written(c_, where_);
+        form::load_written(c_, where_, how_.read);
         if (c_.call->what.delta) solve();
-        if (!needs().needs_state()) return;
+        index const rows = whole_tiles(c_.count);
+        if (needs().needs_queries() || needs().needs_keys()) {
+            turn<L>(c_.values(), rows, c_.width, a_.turned_values());
+        }
         if (needs().needs_keys()) {
-            read_transposed<L>(c_, c_.values(), nullptr, d_state_, a_.key_gradients());
+            read_transposed<L>(c_, a_, a_.turned_values(), nullptr, d_state_, a_.key_gradients());
+            Weights::move_to_end(c_, a_.key_gradients());
         }
-        adjoint::weigh_written(c_, a_, needs().needs_keys());
-        matrix<A> const keys = adjoint::written_keys(c_, a_);
-        for (index t = 0; needs().needs_values() && t < c_.count; t += tile_rows) {
-            read_tile<L>(c_, {keys.at(t), keys.row_step}, d_state_.s, 0,
-                         {a_.value_gradients().at(t), a_.width});
-        }
-    }
-
-    /// Computes what the delta rule writes.
-    void solve() noexcept {
-        std::copy_n(c_.k, whole_tiles(c_.count) * c_.depth, a_.q);
-        walk(a_.inner, true, [&](index tile) {
-            matrix<A> const to{a_.rest_rows().at(tile), a_.width};
-            read_tile<L>(c_, Weights::state_queries(c_), state_.s, 0, to);
+        if (!needs().needs_values()) return;
+        std::copy_n(c_.k, rows * c_.depth, a_.keys);
+        Weights::move_to_end(c_, a_.written_keys());
+        for_tiles<L>(rows, c_.width, [&]<class Tile>(std::type_identity<Tile>, index j, index e) {
+            Tile sum;
+            sum.clear();
+            sum.add(a_.written_keys().from(j), {d_state_.s + e, d_state_.row_step}, c_.depth);
+            sum.store(a_.value_gradients().from(j, e));
         });
-        solve_written<L>(c_, a_);
     }
 
-    /// Every tile of readers in turn, their queries and pairs weighted.
-    template <class Body>
-    void walk(A* pairs, bool strict, Body const& body) noexcept {
-        A* const scores = c_.scores;
-        adjoint::restart(c_);
-        for (index tile = 0; tile < c_.count; tile += tile_rows) {
-            Weights::enter_tile(c_, tile);
-            std::copy_n(a_.queries().at(tile), tile_rows * c_.depth, c_.raw_queries().data);
-            Weights::weigh_queries(c_, tile);
-            if (how_.write) {
-                c_.scores = pairs + tile * c_.rows;
-                Weights::pair(c_, tile);
-                for (index r = 0; strict && r < tile_rows; ++r) {
-                    *c_.score_rows().at(r, tile + r) = A(0);
-                }
-            }
-            body(tile);
-            Weights::leave_tile(c_, tile);
-        }
-        c_.scores = scores;
+    /// Computes what the delta rule writes; the pairs among keys stay in a.inner.
+    void solve() noexcept {
+        std::swap(c_.scores, a_.inner);
+        form::solve_written(c_, where_, state_, a_.rest_rows());
+        std::swap(c_.scores, a_.inner);
     }
 
     /// Query head g: its own gradient, and what it adds to all others.
     void read(index g) noexcept {
         problem<A> const& call = *c_.call;
-        form::load_rows(c_, where_.query_side(call.q, g), 0, c_.count, call.depth, a_.queries());
-        form::apply(c_, c_.count, a_.queries());
+        form::load_readers(c_, where_.query_side(call.q, g), 0, c_.count);
         load_output_gradients(g);
-        index const missing = whole_tiles(c_.count) - c_.count;
-        fill<L>(a_.queries().at(c_.count), A(0), missing * c_.depth);
-        fill<L>(a_.output_gradients().at(c_.count), A(0), missing * c_.width);
-        fill<L>(a_.d_den + c_.count, A(0), missing);
-        differentiate_readers(how_.strict, false);
+        if (how_.write) form_pairs();
+        differentiate_readers(how_.strict);
         if (needs().d_q.empty()) return;
+        Weights::weigh_queries(c_, a_.query_gradients(), 0, c_.count);
         auto const from = where_.query_side(call.q, g), to = where_.query_side(needs().d_q, g);
         leave(from, to, a_.query_gradients(), add_.queries);
     }
@@ -160,7 +122,7 @@ private:
     void load_output_gradients(index g) noexcept {
         problem<A> const& call = *c_.call;
         matrix<A> const rows = a_.output_gradients();
-        form::load_rows(c_, where_.query_side(call.o, g), 0, c_.count, call.width, rows);
+        form::load(c_, where_.query_side(call.o, g), 0, c_.count, call.width, rows);
         for (index t = 0; t < c_.count; ++t) {
             A factor = call.scale;
             a_.d_den[t] = A(0);
@@ -171,48 +133,63 @@ private:
                 factor = call.scale / sum;
                 a_.d_den[t] = -factor * product / sum;
             }
-            for (index e = 0; e < c_.width; ++e) *rows.at(t, e) *= factor;
+            auto const factors = L::broadcast(factor);
+            for (index e = 0; e < c_.width; e += L::width) {
+                L::store(rows.at(t, e), factors * L::load(rows.at(t, e)));
+            }
         }
     }
 
-    /// One set of readers, `by_keys` those of the delta rule, whose pairs are its own affair.
-    void differentiate_readers(bool strict, bool by_keys) noexcept {
-        bool const queries = needs().needs_queries(), state = needs().needs_state();
-        if (how_.write) differentiate_pairs<L>(c_, a_, strict);
-        if (queries) {
-            read_transposed<L>(c_, a_.output_gradients(), a_.d_den, state_, a_.query_gradients());
+    void form_pairs() noexcept {
+        score<L, Weights>(c_, 0, c_.count, how_.strict, c_.score_rows());
+        if (!needs().needs_values()) return;
+        add_transposed<L>(a_.value_gradients(), c_.score_rows(), a_.output_gradients(),
+                          whole_tiles(c_.count), c_.width);
+    }
+
+    /// One set of readers, the queries or by the delta rule the keys, in c.q with the gradients of
+    /// what they read. Leaves their own gradients, and c.q as the state in front meets it.
+    void differentiate_readers(bool strict) noexcept {
+        index const rows = whole_tiles(c_.count);
+        bool const pairs = how_.write && (needs().needs_queries() || needs().needs_keys());
+        A const* const factors = Weights::read_factors(c_, 0);
+        if (pairs) differentiate_pairs<L, Weights>(c_, a_, strict);
+        if (needs().needs_queries()) {
+            turn<L>(a_.output_gradients(), rows, c_.width, a_.turned_output_gradients());
+            read_transposed<L>(c_, a_, a_.turned_output_gradients(), a_.d_den, state_,
+                               a_.query_gradients());
+            add_rows<L>(a_.query_gradients(), factors, a_.pair_gradients(), c_.keys(), rows,
+                        how_.write ? rows : 0, c_.depth);
+            adjoint::add_readers(c_, a_);
         }
-        walk(a_.pairs, strict, [&](index tile) {
-            index const keys = how_.write ? tile + tile_rows : 0;
-            adjoint::weigh_readers(c_, a_, tile, keys);
-            if (queries) adjoint::read(c_, a_, tile, keys);
-        });
-        if (how_.write && needs().needs_values() && !by_keys) {
-            add_transposed<L>(a_.value_gradients(), a_.pair_rows(), a_.output_gradients(), c_.count,
-                              c_.width);
+        if (how_.write && needs().needs_keys()) {
+            add_transposed<L>(a_.key_gradients(), a_.pair_gradients(), c_.queries(), rows,
+                              c_.depth);
         }
-        if (state) {
-            bool const moves = how_.write && !adjoint::rescales && !moved_;
-            differentiate_state<L>(c_, a_, moves, adjoint::read_queries(a_), d_state_);
-            moved_ = moved_ || moves;
+        if (!needs().needs_state()) return;
+        for (index i = 0; factors != nullptr && i < c_.count; ++i) {
+            scale_row<L>(c_.queries().at(i), L::broadcast(factors[i]), c_.depth);
         }
-        if (how_.write && needs().needs_keys()) adjoint::write(c_, a_);
-        if (queries) adjoint::add_readers(c_, a_);
+        bool const moves = how_.write && !moved_;
+        differentiate_state<L>(c_, a_, moves ? c_.carry : a_.ones, d_state_);
+        moved_ = moved_ || moves;
     }
 
     /// The delta rule's own readers: the keys, after the transposed solve.
     void read_by_keys() noexcept {
         solve_transposed<L>(c_, a_);
-        index const rows = whole_tiles(c_.count);
-        std::copy_n(c_.k, rows * c_.depth, a_.q);
+        form::load_readers(c_, where_.key_side(c_.call->k), 0, c_.count);
         for (index i = 0; i < c_.count * c_.width; ++i) a_.d_num[i] = -a_.d_v[i];
-        fill<L>(a_.output_gradients().at(c_.count), A(0), (rows - c_.count) * c_.width);
-        differentiate_readers(true, true);
+        fill<L>(a_.output_gradients().at(c_.count), A(0),
+                (whole_tiles(c_.count) - c_.count) * c_.width);
+        differentiate_readers(true);
     }
 
     void leave_written() noexcept {
         problem<A> const& call = *c_.call;
+        Weights::weigh_keys(c_, a_.key_gradients());
         if (call.what.delta) {
+            Weights::weigh_queries(c_, a_.query_gradients(), 0, c_.count);
             for (index i = 0; i < c_.count * c_.depth; ++i) a_.d_k[i] += a_.d_q[i];
         }
         if (!needs().d_k.empty()) {

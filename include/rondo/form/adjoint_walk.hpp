@@ -36,7 +36,7 @@ public:
         bool const between = every_ > 1;
         stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
-        spare_ = memory.template take<A>(call.call.what.additive() ? state_size() : 0);
+        spare_ = memory.template take<A>(weights::scales_state ? state_size() : 0);
         d_state_ = memory.template take<A>(state_size());
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
@@ -47,6 +47,7 @@ public:
         site<A> where(call_, sequence, head);
         wide_.widen(mine_, where);
         a_.call = &mine_;
+        fill<L>(a_.ones, A(1), a_.depth);
         a_.constant = constant;
         add_ = {};
         where.readings = call_.what.normalized ? readings_ : nullptr;
@@ -108,7 +109,7 @@ private:
     /// Moves `to` past the places [begin, begin + count) without reading anything.
     void write_only(site<A> const& where, pass const& how, head_state<A> const& to, index begin,
                     index count) noexcept {
-        form::write_only(chunk_, a_, where, how, to, begin, count);
+        form::write_only(chunk_, where, how, to, begin, count);
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {

@@ -6,7 +6,6 @@
 
 #include <rondo/form/site.hpp>
 #include <rondo/kernel/delta.hpp>
-#include <rondo/kernel/state.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -17,58 +16,82 @@ struct chunkwise_form {
     /// Takes the places [begin, begin + count) of a pass, at most c.rows of them.
     static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
                         pass const& how, index begin, index count) noexcept {
+        if (!enter(c, where, state, how, begin, count)) {
+            index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
+            advance(c, where, state, how, begin, half);
+            return advance(c, where, state, how, begin + half, count - half);
+        }
+        look_ahead(c, where, how, c.next_head < 0 ? begin + count : c.next_place);
+        if (how.write) load_written(c, where, how.read);
+        if (how.write && c.call->what.delta) solve_written(c, where, state);
+        for (index g = 0; how.read && g < c.call->group(); ++g) {
+            for (index first = 0; first < count; first += c.readers) {
+                read(c, where, state, how, first, std::min(c.readers, count - first), g);
+            }
+        }
+        if (!how.write) return;
+        Weights::move_to_end(c, c.keys());
+        write_state<L>(c, c.keys(), c.values(), c.carry, state);
+        if (c.call->what.normalized) write_normalizer<L>(c, c.keys(), state);
+    }
+
+    /// Notes the chunk's tokens and takes their gates; false when it must be halved first.
+    static bool enter(chunk<L>& c, site<A> const& where, head_state<A> const& state,
+                      pass const& how, index begin, index count) noexcept {
         c.count = count;
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         auto const gates = where.key_side(c.call->gate);
-        auto const gate_row = [&](index t) { return gates[c.tokens[t]]; };
-        if (!Weights::load_gates(c, state, gate_row, how)) {
-            index const half =
-                count > tile_rows ? (count / 2 + tile_rows - 1) / tile_rows * tile_rows : count / 2;
-            advance(c, where, state, how, begin, half);
-            return advance(c, where, state, how, begin + half, count - half);
-        }
-        if (how.write) load_written(c, where);
-        if (how.read || c.call->what.delta) {
-            for (index tile = 0; tile < count; tile += tile_rows) {
-                look_ahead(c, where, how, (c.next_head < 0 ? begin + count : c.next_place) + tile);
-                Weights::enter_tile(c, tile);
-                if (c.call->what.delta) solve_tile<L, Weights>(c, tile, state);
-                for (index g = 0; how.read && g < c.call->group(); ++g) {
-                    read(c, where, state, how, tile, g);
-                }
-                Weights::leave_tile(c, tile);
-            }
-        }
-        if (!how.write) return;
-        matrix<A> const keys = Weights::finish(c);
-        write_state<L, Weights>(c, keys, state);
-        if (c.call->what.normalized) write_normalizer<L, Weights>(c, keys, state);
+        return Weights::load_gates(
+            c, state, [&](index t) { return gates[c.tokens[t]]; }, how);
     }
 
-    /// Loads keys, values and strengths of the chunk's tokens, and weighs the keys.
-    static void load_written(chunk<L>& c, site<A> const& where) noexcept {
+    /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
+    /// readers follow.
+    static void load_written(chunk<L>& c, site<A> const& where, bool paired) noexcept {
         problem<A> const& call = *c.call;
-        load_rows(c, where.key_side(call.k), 0, c.count, call.depth, c.keys());
+        load(c, where.key_side(call.k), 0, c.count, call.depth, c.keys());
         apply(c, c.count, c.keys());
-        load_rows(c, where.key_side(call.v), 0, c.count, call.width, c.values());
-        auto const beta = where.key_side(call.beta);
-        for (index t = 0; call.what.delta && t < c.count; ++t) {
-            c.beta[t] = load_element<A>(beta[c.tokens[t]].data, call.beta.kind);
+        load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        if (call.what.delta) {
+            auto const beta = where.key_side(call.beta);
+            for (index t = 0; t < c.count; ++t) {
+                c.beta[t] = load_element<A>(beta[c.tokens[t]].data, call.beta.kind);
+            }
+            fill<L>(c.beta + c.count, A(0), whole_tiles(c.count) - c.count);
         }
-        index const rows = (c.count + tile_rows - 1) / tile_rows * tile_rows;
-        fill<L>(c.keys().at(c.count), A(0), (rows - c.count) * c.depth);
-        fill<L>(c.values().at(c.count), A(0), (rows - c.count) * c.width);
-        fill<L>(c.beta + c.count, A(0), rows - c.count);
-        Weights::weigh_keys(c);
+        Weights::weigh_keys(c, c.keys());
+        if (paired || call.what.delta) {
+            turn<L>(c.keys(), whole_tiles(c.count), c.depth, c.turned_keys());
+        }
     }
 
-    /// Packs the rows of the chunk's tokens [begin, begin + count).
-    static void load_rows(chunk<L> const& c, rows_by_token const& from, index begin, index count,
-                          index channels, matrix<A> to) noexcept {
-        for (index t = 0; t < count; ++t) {
-            load_row<L>(to.at(t), from[c.tokens[begin + t]], channels, to.row_step);
+    /// Loads and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
+    static void load_readers(chunk<L>& c, rows_by_token const& from, index first,
+                             index count) noexcept {
+        load(c, from, first, count, c.call->depth, c.queries());
+        apply(c, count, c.queries());
+        Weights::weigh_queries(c, c.queries(), first, count);
+    }
+
+    /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
+    static void solve_written(chunk<L>& c, site<A> const& where, head_state<A> const& state,
+                              matrix<A> rest = {nullptr, 0}) noexcept {
+        for (index first = 0; first < c.count; first += c.readers) {
+            index const count = std::min(c.readers, c.count - first);
+            load_readers(c, where.key_side(c.call->k), first, count);
+            score<L, Weights>(c, first, count, true, c.score_rows());
+            solve<L>(c, Weights::read_factors(c, first), state, first, count, rest);
         }
+    }
+
+    /// Packs the rows of the chunk's tokens [first, first + count), zeros up to a whole tile.
+    static void load(chunk<L> const& c, rows_by_token const& from, index first, index count,
+                     index channels, matrix<A> to) noexcept {
+        load_rows<L>(
+            to.data, [&](index t) { return from[c.tokens[first + t]]; }, count, channels,
+            to.row_step);
+        fill<L>(to.at(count), A(0), (whole_tiles(count) - count) * to.row_step);
     }
 
     /// Maps rows of keys or queries.
@@ -81,21 +104,22 @@ struct chunkwise_form {
     }
 
 private:
-    /// Notes the rows that the next chunk will read at its tile.
+    /// Notes the rows that the next chunk will read.
     static void look_ahead(chunk<L>& c, site<A> where, pass const& how, index begin) noexcept {
         problem<A> const& call = *c.call;
         if (c.next_head >= 0) where.head = c.next_head;
         c.ahead.clear();
-        index const count = std::min<index>(tile_rows, where.length - begin);
+        index const count = std::min<index>(c.count, where.length - begin);
+        for (index r = 0; r < count; ++r) {
+            c.next_tokens[r] = how.token(begin + r, where.length);
+        }
         auto const note = [&](rows_by_token const& rows, index channels) {
-            for (index r = 0; r < count; ++r) {
-                c.ahead.add(rows[how.token(begin + r, where.length)], channels);
-            }
+            c.ahead.add(rows, channels, c.next_tokens, count);
         };
         if (how.write) {
+            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
             note(where.key_side(call.k), call.depth);
             note(where.key_side(call.v), call.width);
-            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
         }
         for (index g = 0; how.read && g < call.group(); ++g) {
             note(where.query_side(call.q, g), call.depth);
@@ -103,28 +127,38 @@ private:
         }
     }
 
-    /// The outputs of query head g for the tile's readers.
+    /// The outputs of query head g for the readers [first, first + count).
     static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
-                     index tile, index g) noexcept {
-        problem<A> const& call = *c.call;
-        index const readers = std::min<index>(tile_rows, c.count - tile);
-        load_rows(c, where.query_side(call.q, g), tile, readers, call.depth, c.raw_queries());
-        apply(c, readers, c.raw_queries());
-        fill<L>(c.raw_queries().at(readers), A(0), (tile_rows - readers) * c.depth);
-        Weights::weigh_queries(c, tile);
-        index const keys = how.write ? tile + tile_rows : 0;
-        if (how.write) {
-            Weights::pair(c, tile);
-            if (how.strict) {
-                for (index r = 0; r < tile_rows; ++r) *c.score_rows().at(r, tile + r) = A(0);
-            }
+                     index first, index count, index g) noexcept {
+        load_readers(c, where.query_side(c.call->q, g), first, count);
+        if (how.write) score<L, Weights>(c, first, count, how.strict, c.score_rows());
+        A const* const factors = Weights::read_factors(c, first);
+        bool const directly = where.template leaves_packs<L>();
+        A* rows[chunk<L>::most_readers];
+        auto const to = where.query_side(c.call->o, g);
+        for (index r = 0; r < whole_tiles(count); ++r) {
+            bool const mine = directly && r < count;
+            rows[r] =
+                mine ? reinterpret_cast<A*>(to[c.tokens[first + r]].data) : c.out_rows().at(r);
         }
-        read_tile<L>(c, Weights::state_queries(c), state.s, keys, c.out_rows());
-        A sums[tile_rows] = {};
-        if (call.what.normalized) {
-            sum_tile<L>(c, Weights::state_queries(c), state.normalizer, keys, sums);
+        auto const scale = L::broadcast(directly && how.finish ? c.call->scale : A(1));
+        bool const add = directly && how.accumulate;
+        for_tiles<L>(whole_tiles(count), c.width,
+                     [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
+                         index const keys = how.write ? first + row + Tile::rows : 0;
+                         Tile sum;
+                         read_tile(c, factors, state, keys, row, e, sum);
+                         sum.each([&](typename L::pack& x, int r, int p) {
+                             A* const at = rows[row + r] + e + p * L::width;
+                             if (add) x = x + L::load(at);
+                             L::store(at, scale * x);
+                         });
+                     });
+        if (directly) return;
+        if (c.call->what.normalized) {
+            sum_readers(c, factors, state, count, how.write ? first + count : 0);
         }
-        where.template leave<L>(how, g, c.tokens + tile, readers, c.out_rows(), sums, c.partial);
+        where.template leave<L>(how, g, c.tokens + first, count, c.out_rows(), c.sums, c.partial);
     }
 };
 

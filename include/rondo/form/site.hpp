@@ -47,6 +47,14 @@ struct site {
         return rows_by_token{{data, index(sizeof(A)), element_traits<A>::kind}, step};
     }
 
+    /// Whether outputs may be left as they are computed, pack by pack.
+    template <class L>
+    bool leaves_packs() const noexcept {
+        bool const plain = is_plain<A>({nullptr, call->o.channel, call->o.kind});
+        return plain && padded<L>(call->width) == call->width && !call->what.normalized &&
+               readings == nullptr;
+    }
+
     /// Takes the outputs of `readers` query rows of head g, whose weights sum to `sums`: adds what
     /// earlier passes left, then leaves them for the next pass, or divides, scales and stores them.
     /// `buffer` holds one row.

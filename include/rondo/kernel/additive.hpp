@@ -37,40 +37,44 @@ struct additive_weights : unweighted<L> {
         }
         if (how.read && c.count > 1 && !near_enough(c, state)) return false;
         for (index g = 0; g < c.gates; g += L::width) weigh(c, state, g);
-        rescale(c, state);
+        // Most chunks leave the maximum of most channels where it is.
+        scale_state<L>(c, c.entry, state);
+        fill<L>(c.carry, A(1), c.depth);
         return true;
     }
 
-    /// k_j exp(z_j - m)
-    static void weigh_keys(chunk<L>& c) noexcept {
-        for (index j = 0; j < c.count; ++j) multiply(c, c.keys().at(j), c.gate_rows().at(j));
-    }
+    static constexpr bool scales_state = true;
 
     /// q_i / D_i
-    static void weigh_queries(chunk<L>& c, index tile) noexcept {
-        for (index r = 0; r < tile_rows && tile + r < c.count; ++r) {
-            multiply(c, c.raw_queries().at(r), inverse(c).at(tile + r));
-        }
+    static void weigh_queries(chunk<L> const& c, matrix<A> rows, index first,
+                              index count) noexcept {
+        for (index i = 0; i < count; ++i) multiply(c, rows.at(i), inverse(c).at(first + i));
+    }
+    /// k_j exp(z_j - m)
+    static void weigh_keys(chunk<L> const& c, matrix<A> rows) noexcept {
+        for (index j = 0; j < c.count; ++j) multiply(c, rows.at(j), c.gate_rows().at(j));
+    }
+
+    /// 1 / D_i; a row for each reader, or one for all when the window is the whole sequence.
+    static matrix<A> inverse(chunk<L> const& c) noexcept {
+        return {c.inverse, c.one_window ? 0 : c.gates};
     }
 
 private:
     static bool per_channel(chunk<L> const& c) noexcept { return c.call->what.per_channel(); }
 
-    /// 1 / D_i; a row for each reader, or one for all when the window is the whole sequence.
-    static matrix<A> inverse(chunk<L> const& c) noexcept {
-        return {c.decayed, c.one_window ? 0 : c.gates};
-    }
-
     /// No window, no weight: 0 instead of 1 / 0.
     static P inverted(P total) noexcept {
         P const zero = L::broadcast(A(0));
-        return L::where_less(zero, total, L::broadcast(A(1)) / total, zero);
+        return L::where_less(zero, total, L::inverse(total), zero);
     }
 
     static bool invert_total(chunk<L>& c, head_state<A> const& state) noexcept {
         for (index g = 0; g < c.gates; g += L::width) {
-            L::store(c.decayed + g, inverted(L::load(state.sum + g)));
+            L::store(c.inverse + g, inverted(L::load(state.sum + g)));
         }
+        fill<L>(c.entry, A(1), c.depth);
+        fill<L>(c.carry, A(1), c.depth);
         return true;
     }
 
@@ -106,19 +110,8 @@ private:
         }
         L::store(state.max + g, highest);
         L::store(state.sum + g, earlier + sum);
-        L::store(c.running + g, carry);
-    }
-
-    /// Brings the state to the new maximum; most channels keep theirs.
-    static void rescale(chunk<L>& c, head_state<A> const& state) noexcept {
-        for (index d = 0; d < c.call->depth; ++d) {
-            A const carry = c.running[per_channel(c) ? d : 0];
-            if (carry == A(1)) continue;
-            state.normalizer[d] *= carry;
-            for (index e = 0; e < c.width; e += L::width) {
-                A* const at = state.s + d * state.row_step + e;
-                L::store(at, L::load(at) * L::broadcast(carry));
-            }
+        for (index d = g; d < (per_channel(c) ? g + L::width : c.depth); d += L::width) {
+            L::store(c.entry + d, carry);
         }
     }
 

@@ -8,9 +8,15 @@
 #include <rondo/kernel/ahead.hpp>
 #include <rondo/simd/tile.hpp>
 
+#include <algorithm>
 #include <limits>
 
 namespace rondo::inline RONDO_ISA::detail {
+
+/// Rows for `count` tokens, in whole tiles.
+constexpr index whole_tiles(index count) noexcept {
+    return (count + tile_rows - 1) / tile_rows * tile_rows;
+}
 
 /// The state of one head as the walk keeps it.
 template <class A>
@@ -23,32 +29,41 @@ struct head_state {
 };
 
 /// What a chunk is computed in. `rows` is the chunk's capacity, a multiple of tile_rows.
+///
+/// Keys and queries carry their weights: with k' and q' the rows of k and q, and w the weights that
+/// are left, a reader sees the pairs w(i, j) (q'_i . k'_j) and q' S of the state in front.
 template <class L>
 struct chunk {
     using A = typename L::value;
+    static constexpr index most_readers = 64;
 
     problem<A> const* call;
     index depth, width;  // padded
     index gates;         // channels of a gate row: depth, or one pack
     index rows;
+    index readers;            // rows of q, scores and out: longer chunks are read in blocks
+    index columns;            // of scores: rows in whole packs
     index count = 0;          // tokens in this chunk
     bool one_window = false;  // additive: every reader has the whole sequence as its window
 
-    index* tokens;  // [rows]   where each row lies in time
-    A* k;           // [rows, depth]   keys after the feature map
-    A* v;           // [rows, width]   values; with the delta rule what is written
-    A* gate;        // [rows + 1, gates] factors or weights made of the gates
-    A* beta;        // [rows]
-    A* decayed;     // [rows, depth]   keys decayed up to the current tile
-    A* weights;     // [tile_rows + 1, rows] pair weights of a tile's readers
-    A* running;     // [depth]         the product of all factors so far
-    A* prefix;      // [2 tile_rows, depth] products from the tile's start, and from the chunk's
-    A* query;       // [3, tile_rows, depth] raw, for the pairs, for the state
-    A* scores;      // [tile_rows, rows]
-    A* out;         // [tile_rows, width]
-    A* partial;     // [width]         what earlier passes left
+    index* tokens;    // [rows]   where each row lies in time
+    A* k;             // [rows, depth]
+    A* turned;        // [depth, columns]  k transposed
+    A* v;             // [rows, width]   values; with the delta rule what is written
+    A* gate;          // [rows + 1, gates]  factors or weights made of the gates
+    A* inverse;       // [rows, gates]      their inverses, or those of the windows' sums
+    A* beta;          // [rows]
+    A* pair_weights;  // [columns]  of one reader
+    A* entry;         // [depth]    factors that the state was brought to before the chunk
+    A* carry;         // [depth]    its factors over the chunk
+    A* q;             // [readers, depth]
+    A* scores;        // [readers, columns]
+    A* out;           // [readers, width]
+    A* sums;          // [readers]  denominators
+    A* partial;       // [width]    what earlier passes left
 
-    lines_ahead ahead;      // rows of the chunk after this one,
+    index* next_tokens;     // those of the chunk after this one,
+    lines_ahead ahead;      // whose rows are asked for,
     index next_head = -1;   // of this head (or the same when -1)
     index next_place = -1;  // from this place on
 
@@ -58,39 +73,38 @@ struct chunk {
         c.depth = padded<L>(call.depth);
         c.width = padded<L>(call.width);
         c.gates = call.what.per_channel() ? c.depth : padded<L>(1);
-        c.rows = (rows + tile_rows - 1) / tile_rows * tile_rows;
+        c.rows = whole_tiles(rows);
+        c.readers = std::min(c.rows, most_readers);
+        c.columns = padded<L>(c.rows);
         c.tokens = memory.template take<index>(c.rows);
+        c.next_tokens = memory.template take<index>(c.rows);
         c.k = memory.template take<A>(c.rows * c.depth);
+        c.turned = memory.template take<A>(c.depth * c.columns);
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
+        c.inverse = memory.template take<A>(c.rows * c.gates);
         c.beta = memory.template take<A>(c.rows);
-        c.decayed = memory.template take<A>(c.rows * c.depth);
-        c.weights = memory.template take<A>((tile_rows + 1) * c.rows);
-        c.running = memory.template take<A>(c.depth);
-        c.prefix = memory.template take<A>(2 * tile_rows * c.depth);
-        c.query = memory.template take<A>(3 * tile_rows * c.depth);
-        c.scores = memory.template take<A>(tile_rows * c.rows);
-        c.out = memory.template take<A>(tile_rows * c.width);
+        c.pair_weights = memory.template take<A>(c.columns);
+        c.entry = memory.template take<A>(c.depth);
+        c.carry = memory.template take<A>(c.depth);
+        c.q = memory.template take<A>(c.readers * c.depth);
+        c.scores = memory.template take<A>(c.readers * c.columns);
+        c.out = memory.template take<A>(c.readers * c.width);
+        c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
-        c.ahead = lines_ahead(memory, tile_rows * (3 + 2 * call.group()));
+        c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
+                              std::max(c.depth, c.width) * index(sizeof(A)));
         return c;
     }
 
     matrix<A> keys() const noexcept { return {k, depth}; }
+    matrix<A> turned_keys() const noexcept { return {turned, columns}; }
     matrix<A> values() const noexcept { return {v, width}; }
     matrix<A> gate_rows() const noexcept { return {gate, gates}; }
-    matrix<A> decayed_keys() const noexcept { return {decayed, depth}; }
-    matrix<A> raw_queries() const noexcept { return {query, depth}; }
-    matrix<A> pair_queries() const noexcept { return {query + tile_rows * depth, depth}; }
-    matrix<A> state_queries() const noexcept { return {query + 2 * tile_rows * depth, depth}; }
-    matrix<A> score_rows() const noexcept { return {scores, rows}; }
-    matrix<A> weight_rows() const noexcept { return {weights, rows}; }
+    matrix<A> inverse_rows() const noexcept { return {inverse, gates}; }
+    matrix<A> queries() const noexcept { return {q, depth}; }
+    matrix<A> score_rows() const noexcept { return {scores, columns}; }
     matrix<A> out_rows() const noexcept { return {out, width}; }
 };
-
-template <class L, class A>
-inline matrix<A const> constant(matrix<A> m) noexcept {
-    return {m.data, m.row_step, m.column_step};
-}
 
 }  // namespace rondo::inline RONDO_ISA::detail

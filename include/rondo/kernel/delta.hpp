@@ -12,24 +12,37 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-template <class L, class Weights>
-inline void solve_tile(chunk<L>& c, index tile, head_state<typename L::value> const& state) {
-    using A = typename L::value;
-    std::copy_n(c.keys().at(tile), tile_rows * c.depth, c.query);
-    Weights::weigh_queries(c, tile);
-    Weights::pair(c, tile);
-    read_tile<L>(c, Weights::state_queries(c), state.s, tile, c.out_rows());
-    for (index r = 0; r < tile_rows; ++r) {
-        A const* const weights = c.score_rows().at(r, tile);
-        auto const beta = L::broadcast(c.beta[tile + r]);
-        for (index e = 0; e < c.width; e += L::width) {
-            auto rest = L::load(c.values().at(tile + r, e)) - L::load(c.out_rows().at(r, e));
-            for (index j = 0; j < r; ++j) {
-                rest = rest - L::broadcast(weights[j]) * L::load(c.values().at(tile + j, e));
-            }
-            L::store(c.values().at(tile + r, e), beta * rest);
+/// Rows of a tile, whose sums hold all but its own pairs, become what is written; `rest` takes it
+/// before the factor beta, where that is wanted.
+template <class L, class Tile>
+[[gnu::always_inline]] inline void substitute(chunk<L>& c, index first, index row, index e,
+                                              Tile& sum, matrix<typename L::value> rest) noexcept {
+    using P = typename L::pack;
+    matrix<typename L::value> const scores = c.score_rows(), values = c.values();
+    sum.each([&](P& read, int r, int p) {
+        index const column = e + p * L::width, token = first + row + r;
+        P left = L::load(values.at(token, column)) - read;
+        for (int j = 0; j < r; ++j) {
+            P const pair = L::broadcast(*scores.at(row + r, token - r + j));
+            left = left - pair * L::load(values.at(token - r + j, column));
         }
-    }
+        if (rest.data != nullptr) L::store(rest.at(token, column), left);
+        L::store(values.at(token, column), L::broadcast(c.beta[token]) * left);
+    });
+}
+
+/// Turns the chunk's values into what is written, the weighted pairs of the keys with earlier keys
+/// being in the scores of readers [first, first + count), the keys as readers in c.q.
+template <class L>
+inline void solve(chunk<L>& c, typename L::value const* factors,
+                  head_state<typename L::value> const& state, index first, index count,
+                  matrix<typename L::value> rest = {nullptr, 0}) noexcept {
+    for_tiles<L>(whole_tiles(count), c.width,
+                 [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
+                     Tile sum;
+                     read_tile(c, factors, state, first + row, row, e, sum);
+                     substitute<L>(c, first, row, e, sum, rest);
+                 });
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -1,47 +1,78 @@
 /// @file
-/// What the readers of one tile see: the pairs within the chunk and the state in front of it.
+/// What readers see: the pairs within the chunk and the state in front of it.
 #pragma once
 
 #include <rondo/kernel/weights.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// to(r) = sum_d x(r, d) S(d) + sum_(j < keys) scores(r, j) v(j)
+/// scores(i, j) = x_i . y_j for the readers [first, first + count) of the chunk and the keys before
+/// and among them, y given transposed. What lies behind a reader is left as it comes.
 template <class L>
-inline void read_tile(chunk<L>& c, matrix<typename L::value> x, typename L::value* state,
-                      index keys, matrix<typename L::value> to) noexcept {
-    using A = typename L::value;
-    for_panels<L>(c.width, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
-        typename L::pack acc[tile_rows][Packs];
-        RONDO_UNROLL
-        for (auto& row : acc) {
-            RONDO_UNROLL
-            for (auto& sum : row) sum = L::broadcast(A(0));
-        }
-        multiply_add<L>(acc, constant<L>(x), {state + e, c.width}, c.depth, [&] { c.ahead.ask(); });
-        multiply_add<L>(acc, constant<L>(c.score_rows()), {c.v + e, c.width}, keys);
-        RONDO_UNROLL
-        for (int r = 0; r < tile_rows; ++r) {
-            RONDO_UNROLL
-            for (int p = 0; p < Packs; ++p) L::store(to.at(r, e + p * L::width), acc[r][p]);
-        }
-    });
+inline void multiply_pairs(matrix<typename L::value> x, matrix<typename L::value> turned,
+                           index channels, index first, index count,
+                           matrix<typename L::value> scores) noexcept {
+    index const rows = whole_tiles(count);
+    for_tiles<L>(rows, padded<L>(first + rows),
+                 [&]<class Tile>(std::type_identity<Tile>, index r, index j) {
+                     if (j >= first + r + Tile::rows) return;
+                     Tile sum;
+                     sum.clear();
+                     sum.add(x.from(r), turned.from(0, j), channels);
+                     sum.store(scores.from(r, j));
+                 });
 }
 
-/// The denominators of the tile's readers: the same sum with every value 1.
+/// Leaves of the scores of readers [first, first + count) the keys that they see: those before
+/// them, and themselves unless `strict`.
 template <class L>
-inline void sum_tile(chunk<L> const& c, matrix<typename L::value> x,
-                     typename L::value const* normalizer, index keys,
-                     typename L::value* sums) noexcept {
+inline void mask_pairs(matrix<typename L::value> scores, index first, index count,
+                       bool strict) noexcept {
+    index const columns = padded<L>(first + whole_tiles(count));
+    for (index r = 0; r < count; ++r) {
+        index const seen = first + r + (strict ? 0 : 1);
+        for (index j = seen / L::width * L::width; j < columns; j += L::width) {
+            L::store(scores.at(r, j), L::first(L::load(scores.at(r, j)), seen - j));
+        }
+    }
+    for (index r = count; r < whole_tiles(count); ++r)
+        fill<L>(scores.at(r), typename L::value(0), columns);
+}
+
+/// The weighted pairs of the readers in c.q with the chunk's keys.
+template <class L, class Weights>
+inline void score(chunk<L>& c, index first, index count, bool strict,
+                  matrix<typename L::value> scores) noexcept {
+    multiply_pairs<L>(c.queries(), c.turned_keys(), c.depth, first, count, scores);
+    Weights::weigh_pairs(c, scores, first, count);
+    mask_pairs<L>(scores, first, count, strict);
+}
+
+/// Row r of the tile at (row, e) = factors(r) (q_r S) + sum_(j < keys) scores(r, j) v(j)
+template <class L, class Tile>
+[[gnu::always_inline]] inline void read_tile(chunk<L>& c, typename L::value const* factors,
+                                             head_state<typename L::value> const& state, index keys,
+                                             index row, index e, Tile& sum) noexcept {
+    sum.clear();
+    sum.add(c.queries().from(row), {state.s + e, state.row_step}, c.depth, [&] { c.ahead.ask(); });
+    if (factors != nullptr) sum.scale(factors + row);
+    sum.add(c.score_rows().from(row), c.values().from(0, e), keys);
+}
+
+/// The denominators of the readers in c.q: the same sum with every value 1.
+template <class L>
+inline void sum_readers(chunk<L>& c, typename L::value const* factors,
+                        head_state<typename L::value> const& state, index count,
+                        index keys) noexcept {
     using A = typename L::value;
-    for (index r = 0; r < tile_rows; ++r) {
+    for (index r = 0; r < count; ++r) {
         auto total = L::broadcast(A(0));
         for (index d = 0; d < c.depth; d += L::width) {
-            total = L::fma(L::load(x.at(r, d)), L::load(normalizer + d), total);
+            total = L::fma(L::load(c.queries().at(r, d)), L::load(state.normalizer + d), total);
         }
-        A sum = L::sum(total);
-        for (index j = 0; j < keys; ++j) sum += *c.score_rows().at(r, j);
-        sums[r] = sum;
+        if (factors != nullptr) total = total * L::broadcast(factors[r]);
+        for (index j = 0; j < keys; j += L::width) total = total + L::load(c.score_rows().at(r, j));
+        c.sums[r] = L::sum(total);
     }
 }
 

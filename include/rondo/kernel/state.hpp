@@ -2,51 +2,52 @@
 /// What a chunk leaves behind: S = carry S + sum_j k_j v_j^T over its weighted keys.
 #pragma once
 
-#include <rondo/kernel/weights.hpp>
+#include <rondo/kernel/chunk.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Updates the state, `keys` decayed to the chunk's end.
-template <class L, class Weights>
-inline void write_state(chunk<L> const& c, matrix<typename L::value> keys,
+/// S = factors S, row by row.
+template <class L>
+inline void scale_state(chunk<L> const& c, typename L::value const* factors,
                         head_state<typename L::value> const& state) noexcept {
-    using A = typename L::value;
-    // Element (d, j) of the keys' transpose: a tile's rows are four neighbouring channels.
-    for (index d = 0; d < c.depth; d += tile_rows) {
-        for_panels<L>(c.width, [&]<int Packs>(index e, std::integral_constant<int, Packs>) {
-            typename L::pack acc[tile_rows][Packs];
-            A* const s = state.s + d * c.width + e;
-            RONDO_UNROLL
-            for (int r = 0; r < tile_rows; ++r) {
-                RONDO_UNROLL
-                for (int p = 0; p < Packs; ++p) acc[r][p] = L::broadcast(A(0));
-            }
-            // The chunk is summed by itself and then added: a long sequence of small terms would
-            // otherwise round against the large state one by one.
-            multiply_add<L>(acc, {keys.at(0, d), 1, keys.row_step}, {c.v + e, c.width}, c.count);
-            RONDO_UNROLL
-            for (int r = 0; r < tile_rows; ++r) {
-                auto const carry = L::broadcast(Weights::carry(c, d + r));
-                RONDO_UNROLL
-                for (int p = 0; p < Packs; ++p) {
-                    A* const at = s + r * c.width + p * L::width;
-                    L::store(at, L::fma(carry, L::load(at), acc[r][p]));
-                }
-            }
-        });
+    for (index d = 0; d < c.depth; ++d) {
+        if (factors[d] == 1) continue;
+        state.normalizer[d] *= factors[d];
+        auto const factor = L::broadcast(factors[d]);
+        for (index e = 0; e < c.width; e += L::width) {
+            auto* const at = state.s + d * state.row_step + e;
+            L::store(at, factor * L::load(at));
+        }
     }
 }
 
-/// The same for a value of 1: the sum of the weighted keys.
-template <class L, class Weights>
+/// S = carry S + sum_j k_j v_j^T over rows of keys and values.
+template <class L>
+inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
+                        matrix<typename L::value> values, typename L::value const* carry,
+                        head_state<typename L::value> const& state) noexcept {
+    index const count = whole_tiles(c.count);
+    for_tiles<L>(c.depth, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
+        // The chunk is summed by itself and then added: a long sequence of small terms would
+        // otherwise round against the large state one by one.
+        Tile sum;
+        sum.clear();
+        sum.add(keys.from(0, d).turned(), values.from(0, e), count, [&] { c.ahead.ask(); });
+        matrix<typename L::value> const s{state.s + d * state.row_step + e, state.row_step};
+        sum.add_scaled(carry + d, s);
+        sum.store(s);
+    });
+}
+
+/// The same for values of 1: the sum of the weighted keys.
+template <class L>
 inline void write_normalizer(chunk<L> const& c, matrix<typename L::value> keys,
                              head_state<typename L::value> const& state) noexcept {
     for (index d = 0; d < c.depth; d += L::width) {
-        typename L::value carry[L::width];
-        for (index lane = 0; lane < L::width; ++lane) carry[lane] = Weights::carry(c, d + lane);
         auto sum = L::broadcast(typename L::value(0));
         for (index j = 0; j < c.count; ++j) sum = sum + L::load(keys.at(j, d));
-        L::store(state.normalizer + d, L::fma(L::load(carry), L::load(state.normalizer + d), sum));
+        auto* const at = state.normalizer + d;
+        L::store(at, L::fma(L::load(c.carry + d), L::load(at), sum));
     }
 }
 

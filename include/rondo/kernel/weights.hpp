@@ -7,15 +7,14 @@
 ///     carry = f_0 ... f_n
 ///
 /// and on_read and on_write differ by one place only: f_t = a_t with f_n = 1, or f_t = a_(t-1) with
-/// f_0 = 1. Products of factors stand where e^(G(i) - G(j)) is usually formed: one exponential a
-/// gate entry, no exponent of a sum, nothing to overflow, and a hard reset is an exact zero.
+/// f_0 = 1. One exponential a gate entry, no exponent of a sum, and a hard reset is an exact zero.
 ///
-/// A tile is `tile_rows` readers; `decayed` keys are kept as the tile's first reader meets them.
+/// A family splits its weights: factors of the queries' rows and of the keys' rows, then factors of
+/// the pairs, of what readers have of the state in front, and of what the state behind the chunk
+/// has of the keys.
 #pragma once
 
-#include <rondo/kernel/chunk.hpp>
-
-#include <algorithm>
+#include <rondo/kernel/state.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -28,26 +27,27 @@ inline void exp_in_place(typename L::value* values, index count) noexcept {
     }
 }
 
-/// Loads the gates of a chunk and turns them into the factors f_0 ... f_(n-1), ones up to the last
-/// tile's end, and f_n in the row behind all others.
-template <class L, class Rows>
-inline void load_factors(chunk<L>& c, Rows const& gate_row, bool per_channel) noexcept {
-    using A = typename L::value;
-    bool const on_write = c.call->what.on_write;
-    index const channels = per_channel ? c.call->depth : 1, step = per_channel ? c.gates : 1;
-    matrix<A> const f{c.gate, step};
-    index const first = on_write ? 1 : 0, rows = (c.count + tile_rows - 1) / tile_rows * tile_rows;
-    A* const exit = f.at(c.rows);
-    for (index t = 0; t < c.count; ++t) {
-        bool const last = on_write && t + 1 == c.count;
-        load_row<L>(last ? exit : f.at(t + first), gate_row(t), channels, step);
+/// values = values * factors; a `step` of 0 repeats the first pack of factors.
+template <class L>
+inline void scale_row(typename L::value* values, typename L::value const* factors, index count,
+                      index step = 1) noexcept {
+    for (index d = 0; d < count; d += L::width) {
+        L::store(values + d, L::load(values + d) * L::load(factors + step * d));
     }
-    exp_in_place<L>(f.at(first), (c.count - first) * step);
-    if (on_write) {
-        exp_in_place<L>(exit, step);
-        fill<L>(f.at(0), A(1), step);
-    }
-    fill<L>(f.at(c.count), A(1), (rows - c.count) * step);
+}
+
+/// values = factor * values
+template <class L>
+inline void scale_row(typename L::value* values, typename L::pack factor, index count) noexcept {
+    for (index d = 0; d < count; d += L::width) L::store(values + d, factor * L::load(values + d));
+}
+
+/// Where the factor that a token's gate stands for is kept: f_t on_read, f_(t+1) on_write, of which
+/// the last lies behind all others.
+template <class L>
+inline index factor_of(chunk<L> const& c, index token) noexcept {
+    if (!c.call->what.on_write) return token;
+    return token + 1 == c.count ? c.rows : token + 1;
 }
 
 /// decay::none: every weight is 1.
@@ -55,31 +55,26 @@ template <class L>
 struct unweighted {
     using A = typename L::value;
 
-    /// False when the chunk must be halved first.
+    /// Loads the gates and sets c.carry. False, and nothing done, when the chunk must be halved
+    /// first.
     template <class Rows>
-    static bool load_gates(chunk<L>&, head_state<A> const&, Rows const&, pass const&) noexcept {
+    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const&, pass const&) noexcept {
+        fill<L>(c.carry, A(1), c.depth);
         return true;
     }
-    static void weigh_keys(chunk<L>&) noexcept {}
-    static void enter_tile(chunk<L>&, index) noexcept {}
-    /// Weighs the tile's queries, once they are loaded, for the pairs and for the state.
-    static void weigh_queries(chunk<L>&, index) noexcept {}
-    static matrix<A> state_queries(chunk<L> const& c) noexcept { return c.raw_queries(); }
-    static void leave_tile(chunk<L>&, index) noexcept {}
-    static matrix<A> finish(chunk<L>& c) noexcept { return c.keys(); }
-    /// The factor of row d of the state over the whole chunk.
-    static A carry(chunk<L> const&, index) noexcept { return A(1); }
-
-    /// scores(r, j) of the 4 readers from row `tile` on and the keys j before and among them.
-    static void pair(chunk<L>& c, index tile) noexcept {
-        matrix<A> const x = c.raw_queries(), y = c.keys(), p = c.score_rows();
-        for (index j = 0; j <= tile; j += tile_rows) {
-            dot_tile<L>(constant<L>(x), {y.at(j), y.row_step}, c.depth, {p.at(0, j), p.row_step});
-        }
-        for (index r = 0; r < tile_rows; ++r) {
-            for (index j = r + 1; j < tile_rows; ++j) *p.at(r, tile + j) = A(0);
-        }
-    }
+    /// Whether load_gates may have scaled the state in front, by c.entry.
+    static constexpr bool scales_state = false;
+    /// Weighs the rows of queries, the chunk's [first, first + count).
+    static void weigh_queries(chunk<L> const&, matrix<A>, index, index) noexcept {}
+    /// Weighs the rows of the chunk's keys.
+    static void weigh_keys(chunk<L> const&, matrix<A>) noexcept {}
+    /// Weighs the pairs of readers [first, first + count) with all keys before and among them;
+    /// readers are taken in order.
+    static void weigh_pairs(chunk<L>&, matrix<A>, index, index) noexcept {}
+    /// What each reader from `first` on has of the state in front, or null: all of it.
+    static A const* read_factors(chunk<L> const&, index) noexcept { return nullptr; }
+    /// Turns rows of weighted keys into what the state behind the chunk has of them.
+    static void move_to_end(chunk<L> const&, matrix<A>) noexcept {}
 };
 
 /// decay::constant and decay::scalar: a factor a token.
@@ -90,167 +85,136 @@ struct per_token : unweighted<L> {
     template <class Rows>
     static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const& gate_row,
                            pass const&) noexcept {
-        load_factors<L>(c, gate_row, false);
-        c.running[0] = A(1);
-        fill<L>(current(c), A(0), c.rows);
+        bool const on_write = c.call->what.on_write;
+        A* const f = c.gate;
+        for (index t = 0; t < c.count; ++t) {
+            row const from = gate_row(t);
+            f[factor_of(c, t)] = load_element<A>(from.data, from.kind);
+        }
+        if (on_write) f[0] = A(0);
+        exp_in_place<L>(f, c.count);
+        f[c.rows] = on_write ? one_exp(f[c.rows]) : A(1);
+        A product = A(1);
+        for (index t = 0; t < c.count; ++t) read(c)[t] = product *= f[t];
+        fill<L>(read(c) + c.count, A(1), whole_tiles(c.count) - c.count);
+        fill<L>(c.carry, product * f[c.rows], c.depth);
         return true;
     }
 
-    /// Brings the weights of all earlier tokens up to each of the tile's readers in turn.
-    static void enter_tile(chunk<L>& c, index tile) noexcept {
-        for (index r = 0; r < tile_rows; ++r) {
-            scale(current(c), c.gate[tile + r], tile + r);
-            current(c)[tile + r] = A(1);
-            std::copy_n(current(c), tile + tile_rows, c.weight_rows().at(r));
-            c.running[0] *= c.gate[tile + r];
-            c.prefix[r] = c.running[0];
+    static void weigh_pairs(chunk<L>& c, matrix<A> pairs, index first, index count) noexcept {
+        A* const weights = c.pair_weights;
+        if (first == 0) fill<L>(weights, A(0), c.columns);
+        for (index r = 0; r < count; ++r) {
+            index const reader = first + r;
+            scale_row<L>(weights, L::broadcast(c.gate[reader]), reader);
+            weights[reader] = A(1);
+            scale_row<L>(pairs.at(r), weights, reader + 1);
         }
     }
 
-    static void weigh_queries(chunk<L>& c, index) noexcept {
-        for (index r = 0; r < tile_rows; ++r) {
-            auto const factor = L::broadcast(c.prefix[r]);
-            for (index d = 0; d < c.depth; d += L::width) {
-                L::store(c.state_queries().at(r, d), L::load(c.raw_queries().at(r, d)) * factor);
-            }
-        }
-    }
-    static matrix<A> state_queries(chunk<L> const& c) noexcept { return c.state_queries(); }
-
-    static void pair(chunk<L>& c, index tile) noexcept {
-        unweighted<L>::pair(c, tile);
-        for (index r = 0; r < tile_rows; ++r) {
-            A *const p = c.score_rows().at(r), *const w = c.weight_rows().at(r);
-            for (index j = 0; j < tile + tile_rows; ++j) p[j] *= w[j];
-        }
+    static A const* read_factors(chunk<L> const& c, index first) noexcept {
+        return read(c) + first;
     }
 
-    static matrix<A> finish(chunk<L>& c) noexcept {
-        A const last = exit(c);
-        for (index j = 0; j < c.count; ++j) {
-            auto const factor = L::broadcast(current(c)[j] * last);
-            for (index d = 0; d < c.depth; d += L::width) {
-                L::store(c.keys().at(j, d), L::load(c.keys().at(j, d)) * factor);
-            }
+    static void move_to_end(chunk<L> const& c, matrix<A> rows) noexcept {
+        A after = c.gate[c.rows];
+        for (index j = c.count - 1; j >= 0; --j) {
+            scale_row<L>(rows.at(j), L::broadcast(after), c.depth);
+            after *= c.gate[j];
         }
-        c.running[0] *= last;
-        return c.keys();
     }
-    static A carry(chunk<L> const& c, index) noexcept { return c.running[0]; }
 
 private:
-    static A* current(chunk<L>& c) noexcept { return c.weight_rows().at(tile_rows); }
-    static A exit(chunk<L> const& c) noexcept {
-        return c.call->what.on_write ? c.gate[c.rows] : A(1);
-    }
-    static void scale(A* values, A factor, index count) noexcept {
-        for (index j = 0; j < count; ++j) values[j] *= factor;
+    static A* read(chunk<L> const& c) noexcept { return c.inverse; }
+    static A one_exp(A x) noexcept {
+        exp_in_place<L>(&x, 1);
+        return x;
     }
 };
 
-/// decay::vector: a factor a token and key channel.
+/// decay::vector: a factor a token and key channel. With F_t = f_0 ... f_t,
+///
+///     pair(i, j) = F_i / F_j     read(i) = F_i     write(j) = F_n / F_j,
+///
+/// factors of queries and keys. A chunk in which some F_t is too small or large to be divided by is
+/// refused, and the walk halves it; in a chunk of one token only f_0 can be, and a steep f_0 is
+/// taken by the state itself.
 template <class L>
 struct per_channel : unweighted<L> {
     using A = typename L::value;
     using P = typename L::pack;
+    /// F_t between exp(-limit) and exp(limit), where neither it nor a usual key over it leaves the
+    /// normal numbers; half as much for f_0.
+    static constexpr double limit = sizeof(A) == 4 ? 40 : 300;
+    static constexpr bool scales_state = true;
 
     template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const& gate_row,
+    static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
                            pass const&) noexcept {
-        load_factors<L>(c, gate_row, true);
-        fill<L>(c.running, A(1), c.depth);
+        bool const on_write = c.call->what.on_write;
+        matrix<A> const f = c.gate_rows();
+        if (on_write) fill<L>(f.at(0), A(0), c.gates);
+        for (index t = 0; t < c.count; ++t) {
+            load_row<L>(f.at(factor_of(c, t)), gate_row(t), c.call->depth, c.gates);
+        }
+        A* const exit = f.at(c.rows);
+        if (on_write) {
+            exp_in_place<L>(exit, c.gates);
+        } else {
+            fill<L>(exit, A(1), c.gates);
+        }
+        exp_in_place<L>(f.at(0), c.gates);
+        bool const steep = !within(f.at(0), c.gates, limit / 2);
+        fill<L>(c.entry, A(1), c.depth);
+        if (steep) std::swap_ranges(c.entry, c.entry + c.depth, f.at(0));
+        if (!multiply_up(c) && c.count > 1) return false;
+        if (steep) scale_state<L>(c, c.entry, state);
         return true;
     }
 
-    /// Products from the tile's start and from the chunk's start through each reader.
-    static void enter_tile(chunk<L>& c, index tile) noexcept {
-        matrix<A> const prefix{c.prefix, c.depth};
-        for (index d = 0; d < c.depth; d += L::width) {
-            P product = L::broadcast(A(1));
-            P const before = L::load(c.running + d);
-            RONDO_UNROLL
-            for (index r = 0; r < tile_rows; ++r) {
-                product = product * L::load(c.gate_rows().at(tile + r, d));
-                L::store(prefix.at(r, d), product);
-                L::store(prefix.at(tile_rows + r, d), before * product);
-            }
+    static void weigh_queries(chunk<L> const& c, matrix<A> rows, index first,
+                              index count) noexcept {
+        for (index i = 0; i < count; ++i) {
+            scale_row<L>(rows.at(i), c.gate_rows().at(first + i), c.depth);
         }
     }
-
-    static void weigh_queries(chunk<L>& c, index) noexcept {
-        multiply(c, c.prefix, c.pair_queries());
-        multiply(c, c.prefix + tile_rows * c.depth, c.state_queries());
-    }
-    static matrix<A> state_queries(chunk<L> const& c) noexcept { return c.state_queries(); }
-
-    /// Earlier tiles: both sides decayed to the tile's start. Within the tile: factor by factor.
-    static void pair(chunk<L>& c, index tile) noexcept {
-        matrix<A> const x = c.pair_queries(), y = c.decayed_keys(), p = c.score_rows();
-        for (index j = 0; j < tile; j += tile_rows) {
-            dot_tile<L>(constant<L>(x), {y.at(j), y.row_step}, c.depth, {p.at(0, j), p.row_step});
+    static void weigh_keys(chunk<L> const& c, matrix<A> rows) noexcept {
+        for (index j = 0; j < c.count; ++j) {
+            scale_row<L>(rows.at(j), c.inverse_rows().at(j), c.depth);
         }
-        pair_within(c, tile);
     }
-
-    static void leave_tile(chunk<L>& c, index tile) noexcept {
-        A const* const through = c.prefix + (tile_rows - 1) * c.depth;
-        for (index j = 0; j < tile; ++j) scale(c.decayed_keys().at(j), through, c.depth);
-        std::copy_n(c.prefix + (2 * tile_rows - 1) * c.depth, c.depth, c.running);
+    static void move_to_end(chunk<L> const& c, matrix<A> rows) noexcept {
+        for (index j = 0; j < c.count; ++j) scale_row<L>(rows.at(j), c.carry, c.depth);
     }
-
-    static matrix<A> finish(chunk<L>& c) noexcept {
-        if (c.call->what.on_write) {
-            A const* const last = c.gate_rows().at(c.rows);
-            for (index j = 0; j < c.count; ++j) scale(c.decayed_keys().at(j), last, c.depth);
-            scale(c.running, last, c.depth);
-        }
-        return c.decayed_keys();
-    }
-    static A carry(chunk<L> const& c, index d) noexcept { return c.running[d]; }
 
 private:
-    static void scale(A* values, A const* factors, index count) noexcept {
+    static bool within(A const* factors, index count, double range) noexcept {
+        P const low = L::broadcast(A(std::exp(-range))), high = L::broadcast(A(std::exp(range)));
         for (index d = 0; d < count; d += L::width) {
-            L::store(values + d, L::load(values + d) * L::load(factors + d));
+            P const f = L::load(factors + d);
+            if (L::any_less(f, low) || L::any_less(high, f)) return false;
         }
+        return true;
     }
 
-    static void multiply(chunk<L>& c, A const* factors, matrix<A> to) noexcept {
-        for (index r = 0; r < tile_rows; ++r) {
-            for (index d = 0; d < c.depth; d += L::width) {
-                L::store(to.at(r, d),
-                         L::load(c.raw_queries().at(r, d)) * L::load(factors + r * c.depth + d));
-            }
-        }
-    }
-
-    /// The pairs of a tile with itself; leaves its keys decayed to its end.
-    static void pair_within(chunk<L>& c, index tile) noexcept {
-        P sums[tile_rows][tile_rows];
-        RONDO_UNROLL
-        for (auto& row : sums) {
-            RONDO_UNROLL
-            for (P& sum : row) sum = L::broadcast(A(0));
-        }
+    /// Turns logs behind the first row into F_t and 1 / F_t; whether all are within the limit.
+    static bool multiply_up(chunk<L>& c) noexcept {
+        matrix<A> const f = c.gate_rows();
+        P low = L::broadcast(A(1)), high = low;
         for (index d = 0; d < c.depth; d += L::width) {
-            P key[tile_rows];
-            RONDO_UNROLL
-            for (int r = 0; r < tile_rows; ++r) {
-                P const factor = L::load(c.gate_rows().at(tile + r, d));
-                P const x = L::load(c.raw_queries().at(r, d));
-                key[r] = L::load(c.keys().at(tile + r, d));
-                RONDO_UNROLL
-                for (int j = 0; j < tile_rows; ++j) {
-                    if (j < r) key[j] = key[j] * factor;
-                    if (j <= r) sums[r][j] = L::fma(x, key[j], sums[r][j]);
-                }
+            P product = L::load(f.at(0, d));
+            for (index t = 0;;) {
+                L::store(c.inverse_rows().at(t, d), L::inverse(product));
+                if (++t == c.count) break;
+                product = product * L::exp(L::load(f.at(t, d)));
+                L::store(f.at(t, d), product);
+                low = L::min(low, product);
+                high = L::max(high, product);
             }
-            RONDO_UNROLL
-            for (int j = 0; j < tile_rows; ++j) {
-                L::store(c.decayed_keys().at(tile + j, d), key[j]);
-            }
+            L::store(c.carry + d, product * L::load(f.at(c.rows, d)));
         }
-        store_sums<L>(sums[0], {c.score_rows().at(0, tile), c.rows});
+        return !L::any_less(low, L::broadcast(A(std::exp(-limit)))) &&
+               !L::any_less(L::broadcast(A(std::exp(limit))), high);
     }
 };
 

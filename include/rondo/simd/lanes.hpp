@@ -6,6 +6,7 @@
 
 #include <rondo/config.hpp>
 
+#include <array>
 #include <cmath>
 #include <concepts>
 #include <cstdint>
@@ -41,14 +42,21 @@ struct one_lane {
     /// a b + c
     static pack fma(pack a, pack b, pack c) noexcept { return a * b + c; }
     static pack max(pack a, pack b) noexcept { return a < b ? b : a; }
+    static pack min(pack a, pack b) noexcept { return b < a ? b : a; }
     static pack sqrt(pack x) noexcept { return std::sqrt(x); }
     /// a < b ? x : y
     static pack where_less(pack a, pack b, pack x, pack y) noexcept { return a < b ? x : y; }
     static bool any_less(pack a, pack b) noexcept { return a < b; }
+    /// 1 / x for a normal x, to 2 units in the last place; not a number where x is 0 or infinite.
+    static pack inverse(pack x) noexcept { return A(1) / x; }
     static pack exp(pack x) noexcept { return std::exp(x); }
     static A sum(pack x) noexcept { return x; }
     /// The sums of `width` packs, one in each lane.
     static pack sums(pack const (&x)[1]) noexcept { return x[0]; }
+    /// The first `count` lanes, at most all; the others zero.
+    static pack first(pack x, std::int64_t count) noexcept { return count > 0 ? x : A(0); }
+    /// Packs as columns become packs as rows.
+    static void turn(pack (&)[1]) noexcept {}
 };
 
 #if defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
@@ -124,6 +132,20 @@ inline xsimd::batch<A> fold_all(xsimd::batch<A> const (&x)[Count]) noexcept {
     }
 }
 
+/// The lanes of a and b that a step of a transpose over blocks of `Block` lanes gathers: its first
+/// or, when `Upper`, its second row.
+template <int Block, bool Upper, class A, std::size_t... Lane>
+inline xsimd::batch<A> exchange(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
+                                std::index_sequence<Lane...>) noexcept {
+    using native = typename xsimd::batch<A>::register_type;
+    constexpr int width = int(sizeof...(Lane));
+    constexpr auto source = [](int lane) {
+        bool const from_b = (lane & Block) != 0;
+        return (Upper ? lane | Block : lane & ~Block) + (from_b ? width : 0);
+    };
+    return {native(__builtin_shufflevector(native(a), native(b), source(int(Lane))...))};
+}
+
 /// The packs of the instruction set that this translation unit is compiled for.
 template <class A>
 struct simd_lanes {
@@ -151,11 +173,21 @@ struct simd_lanes {
     static pack broadcast(A x) noexcept { return pack(x); }
     static pack fma(pack a, pack b, pack c) noexcept { return xsimd::fma(a, b, c); }
     static pack max(pack a, pack b) noexcept { return xsimd::max(a, b); }
+    static pack min(pack a, pack b) noexcept { return xsimd::min(a, b); }
     static pack sqrt(pack x) noexcept { return xsimd::sqrt(x); }
     static pack where_less(pack a, pack b, pack x, pack y) noexcept {
         return xsimd::select(a < b, x, y);
     }
     static bool any_less(pack a, pack b) noexcept { return xsimd::any(a < b); }
+    static pack inverse(pack x) noexcept {
+        if constexpr (sizeof(A) == 8) {
+            return pack(A(1)) / x;
+        } else {  // an estimate of 8 bits or more, doubled twice: a division takes 16 cycles
+            pack estimate = xsimd::reciprocal(x);
+            estimate = estimate * xsimd::fnma(estimate, x, pack(A(2)));
+            return estimate * xsimd::fnma(estimate, x, pack(A(2)));
+        }
+    }
     static pack exp(pack x) noexcept;
     static A sum(pack x) noexcept {
         A lanes[width];
@@ -166,6 +198,30 @@ struct simd_lanes {
         return lanes[0];
     }
     static pack sums(pack const (&x)[width]) noexcept { return fold_all<A>(x); }
+    static pack first(pack x, std::int64_t count) noexcept {
+        static constexpr auto numbers = []<std::size_t... Lane>(std::index_sequence<Lane...>) {
+            return std::array<A, width>{A(Lane)...};
+        }
+        (std::make_index_sequence<width>{});
+        return where_less(load(numbers.data()), broadcast(A(count)), x, broadcast(A(0)));
+    }
+    static void turn(pack (&x)[width]) noexcept { turn_blocks<1>(x); }
+
+private:
+    template <int Block>
+    static void turn_blocks(pack (&x)[width]) noexcept {
+        if constexpr (Block < width) {
+            using lanes = std::make_index_sequence<width>;
+            RONDO_UNROLL
+            for (int i = 0; i < width; ++i) {
+                if ((i & Block) != 0) continue;
+                pack const upper = exchange<Block, true>(x[i], x[i + Block], lanes{});
+                x[i] = exchange<Block, false>(x[i], x[i + Block], lanes{});
+                x[i + Block] = upper;
+            }
+            turn_blocks<2 * Block>(x);
+        }
+    }
 };
 
 #endif

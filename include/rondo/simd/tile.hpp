@@ -1,17 +1,16 @@
 /// @file
 /// The micro-kernel: small products of matrices held in registers. Every matrix part of every form
-/// is one of these two shapes, rows padded to whole tiles and channels to whole packs.
+/// is one of these, rows padded to `tile_rows` and channels to whole packs.
 #pragma once
 
 #include <rondo/error.hpp>
 #include <rondo/simd/lanes.hpp>
 
-#include <cstring>
+#include <type_traits>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Rows that a tile works on at once: with 4 packs they fill half of 32 registers while B streams
-/// by.
+/// Rows come in multiples of this many, products in multiples of as many steps.
 inline constexpr int tile_rows = 4;
 
 /// A matrix in memory: element (row, column) at data[row * row_step + column * column_step].
@@ -24,87 +23,124 @@ struct matrix {
     constexpr A* at(index row, index column = 0) const noexcept {
         return data + row * row_step + column * column_step;
     }
+    constexpr matrix turned() const noexcept { return {data, column_step, row_step}; }
+    constexpr matrix from(index row, index column = 0) const noexcept {
+        return {at(row, column), row_step, column_step};
+    }
 };
 
 struct nothing_between {
     void operator()() const noexcept {}
 };
 
-/// acc[r][p] += sum_k a(r, k) b(k, pack p), k < depth; calls `between` at each step.
-template <class L, int Packs, class Between = nothing_between>
-inline void multiply_add(typename L::pack (&acc)[tile_rows][Packs],
-                         matrix<typename L::value const> a, matrix<typename L::value const> b,
-                         index depth, Between const& between = {}) noexcept {
-    using P = typename L::pack;
-    auto const* a_k = a.data;
-    auto const* b_k = b.data;
-    for (index k = 0; k < depth; ++k, a_k += a.column_step, b_k += b.row_step) {
-        P columns[Packs];
-        between();
-        RONDO_UNROLL
-        for (int p = 0; p < Packs; ++p) columns[p] = L::load(b_k + p * L::width);
-        RONDO_UNROLL
-        for (int r = 0; r < tile_rows; ++r) {
-            P const element = L::broadcast(a_k[r * a.row_step]);
-            RONDO_UNROLL
-            for (int p = 0; p < Packs; ++p) acc[r][p] = L::fma(element, columns[p], acc[r][p]);
-        }
-    }
-}
-
-/// Calls body(column, packs) for panels of at most L::packs packs over `columns` padded columns;
-/// `packs` is an integral constant, so that a panel's accumulators stay in registers.
-template <class L, class Body>
-inline void for_panels(index columns, Body const& body) noexcept {
-    index column = 0;
-    constexpr index whole = index(L::packs) * L::width;
-    for (; column + whole <= columns; column += whole) {
-        body(column, std::integral_constant<int, L::packs>{});
-    }
-    for (; column < columns; column += L::width) body(column, std::integral_constant<int, 1>{});
-}
-
-/// out(r, j) = the sum of the lanes of pack r * tile_rows + j.
-template <class L>
-inline void store_sums(typename L::pack const* packs, matrix<typename L::value> out) noexcept {
-    using A = typename L::value;
-    A sums[tile_rows * tile_rows];
-    RONDO_UNROLL
-    for (int first = 0; first < tile_rows * tile_rows; first += L::width) {
-        typename L::pack group[L::width];
-        RONDO_UNROLL
-        for (int i = 0; i < L::width; ++i) group[i] = packs[first + i];
-        L::store(sums + first, L::sums(group));
-    }
-    RONDO_UNROLL
-    for (int r = 0; r < tile_rows; ++r) {
-        std::memcpy(out.at(r), sums + r * tile_rows, tile_rows * sizeof(A));
-    }
-}
-
-/// out(r, j) = x_r . y_j for 4 rows of x and 4 of y; rows are contiguous, `depth` whole packs.
-template <class L>
-inline void dot_tile(matrix<typename L::value const> x, matrix<typename L::value const> y,
-                     index depth, matrix<typename L::value> out) noexcept {
+/// A block of Rows x (Packs packs) of a product, in registers.
+template <class L, int Rows, int Packs>
+class tile {
+public:
     using A = typename L::value;
     using P = typename L::pack;
-    P acc[tile_rows * tile_rows];
-    RONDO_UNROLL
-    for (P& sum : acc) sum = L::broadcast(A(0));
-    for (index d = 0; d < depth; d += L::width) {
-        P columns[tile_rows];
-        RONDO_UNROLL
-        for (int j = 0; j < tile_rows; ++j) columns[j] = L::load(y.at(j, d));
-        RONDO_UNROLL
-        for (int r = 0; r < tile_rows; ++r) {
-            P const row = L::load(x.at(r, d));
+    static constexpr int rows = Rows;
+
+    [[gnu::always_inline]] void clear() noexcept {
+        each([](P& sum, int, int) { sum = L::broadcast(A(0)); });
+    }
+    [[gnu::always_inline]] void load(matrix<A> from) noexcept {
+        each([&](P& sum, int r, int p) { sum = L::load(from.at(r, p * L::width)); });
+    }
+    [[gnu::always_inline]] void store(matrix<A> to) noexcept {
+        each([&](P& sum, int r, int p) { L::store(to.at(r, p * L::width), sum); });
+    }
+    /// Row r times factors[r].
+    [[gnu::always_inline]] void scale(A const* factors) noexcept {
+        each([&](P& sum, int r, int) { sum = L::broadcast(factors[r]) * sum; });
+    }
+    /// Adds factors[r] times row r of a matrix.
+    [[gnu::always_inline]] void add_scaled(A const* factors, matrix<A> from) noexcept {
+        each([&](P& sum, int r, int p) {
+            sum = L::fma(L::broadcast(factors[r]), L::load(from.at(r, p * L::width)), sum);
+        });
+    }
+    /// Adds sum_k a(r, k) b(k, pack p), k < depth, a multiple of tile_rows; calls `between` before
+    /// every tile_rows steps.
+    template <class Between = nothing_between>
+    [[gnu::always_inline]] void add(matrix<A> a, matrix<A> b, index depth,
+                                    Between const& between = {}) noexcept {
+        A const *a_k = a.data, *b_k = b.data;
+        for (index k = 0; k < depth; k += tile_rows) {
+            between();
             RONDO_UNROLL
-            for (int j = 0; j < tile_rows; ++j) {
-                acc[r * tile_rows + j] = L::fma(row, columns[j], acc[r * tile_rows + j]);
+            for (int step = 0; step < tile_rows; ++step, a_k += a.column_step, b_k += b.row_step) {
+                P columns[Packs];
+                RONDO_UNROLL
+                for (int p = 0; p < Packs; ++p) columns[p] = L::load(b_k + p * L::width);
+                RONDO_UNROLL
+                for (int r = 0; r < Rows; ++r) {
+                    P const element = L::broadcast(a_k[r * a.row_step]);
+                    RONDO_UNROLL
+                    for (int p = 0; p < Packs; ++p) {
+                        sums_[r][p] = L::fma(element, columns[p], sums_[r][p]);
+                    }
+                }
             }
         }
     }
-    store_sums<L>(acc, out);
+    /// Calls body(sum, row, pack) for every pack.
+    template <class Body>
+    [[gnu::always_inline]] void each(Body const& body) noexcept {
+        RONDO_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+            RONDO_UNROLL
+            for (int p = 0; p < Packs; ++p) body(sums_[r][p], r, p);
+        }
+    }
+
+private:
+    P sums_[Rows][Packs];
+};
+
+/// Calls body(type_identity<Tile>, row, column) for tiles that cover rows x columns, panels of
+/// columns outermost: 4 x 4 packs fill half of 32 registers while the right factor streams by,
+/// 16 x 1 take what is left over. `rows` is a multiple of tile_rows, `columns` whole packs.
+template <class L, class Body>
+inline void for_tiles(index rows, index columns, Body const& body) noexcept {
+    constexpr index panel = index(L::packs) * L::width;
+    constexpr int tall = tile_rows * L::packs;
+    index column = 0;
+    for (; column + panel <= columns; column += panel) {
+        for (index row = 0; row < rows; row += tile_rows) {
+            body(std::type_identity<tile<L, tile_rows, L::packs>>{}, row, column);
+        }
+    }
+    for (; column < columns; column += L::width) {
+        index row = 0;
+        for (; row + tall <= rows; row += tall)
+            body(std::type_identity<tile<L, tall, 1>>{}, row, column);
+        for (; row < rows; row += tile_rows)
+            body(std::type_identity<tile<L, tile_rows, 1>>{}, row, column);
+    }
+}
+
+/// to(c, r) = from(r, c) for r < rows and c < columns. Whole packs are read of every row of `from`
+/// and written to every row of `to`, zeros behind the last.
+template <class L>
+inline void turn(matrix<typename L::value> from, index rows, index columns,
+                 matrix<typename L::value> to) noexcept {
+    using P = typename L::pack;
+    for (index r = 0; r < rows; r += L::width) {
+        for (index c = 0; c < columns; c += L::width) {
+            P block[L::width];
+            RONDO_UNROLL
+            for (int i = 0; i < L::width; ++i) {
+                block[i] =
+                    r + i < rows ? L::load(from.at(r + i, c)) : L::broadcast(typename L::value(0));
+            }
+            L::turn(block);
+            RONDO_UNROLL
+            for (int i = 0; i < L::width; ++i) {
+                if (c + i < columns) L::store(to.at(c + i, r), block[i]);
+            }
+        }
+    }
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -35,77 +35,73 @@ struct adjoint_problem {
 };
 
 /// Names: d_x is the derivative of the loss by x. `num` and `den` are what a reader sees before the
-/// division, so that d_pairs(i, j) = d_num_i . v_j + d_den_i.
+/// division, so that d_pairs(i, j) = w(i, j) (d_num_i . v_j + d_den_i). Gradients of queries and
+/// keys are those of the weighted rows until a chunk is left.
 template <class L>
 struct adjoint_chunk {
     using A = typename L::value;
 
     adjoint_problem<A> const* call;
-    index depth, width, rows;  // padded, as in the chunk
-    index gates;               // channels of a gate's gradient: depth, or 1
+    index depth, width, columns;  // padded, as in the chunk
+    index gates;                  // channels of a gate's gradient: depth, or 1
 
-    A* q;         // [rows, depth]  queries after the feature map; additive: over their denominators
-    A* read_q;    // [rows, depth]  queries as the state in front of the chunk meets them
     A* d_q;       // [rows, depth]
     A* d_num;     // [rows, width]
     A* d_den;     // [rows]
-    A* pairs;     // [rows, rows]
-    A* d_pairs;   // [rows, rows]
+    A* turned;    // [width, columns]    d_num transposed
+    A* v;         // [width, columns]    what is written, transposed
+    A* product;   // [depth, columns]    a product with a state, transposed
+    A* d_pairs;   // [rows, columns]
     A* keys;      // [rows, depth]  keys as the state behind the chunk meets them
     A* d_k;       // [rows, depth]
     A* d_v;       // [rows, width]
     A* terms;     // [rows, gates]  what each token adds to the gates' gradients
-    A* carry;     // [depth]        factor of the state over the whole chunk
+    A* ones;      // [depth]
     A* from_end;  // [gates]        <S, dS> at the chunk's end
-    A* inner;     // [rows, rows]   delta: weighted products of keys with earlier keys
-    A* rest;      // [rows, width]  delta: what is written, before the factor beta
+    A* inner;     // [rows, columns]  delta: weighted products of keys with earlier keys
+    A* rest;      // [rows, width]    delta: what is written, before the factor beta
     A* row[2];    // [depth or width]
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
-    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, index rows) {
+    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, index piece) {
         adjoint_chunk c{};
         bool const delta = call.call.what.delta;
         c.call = &call;
         c.depth = padded<L>(call.call.depth);
         c.width = padded<L>(call.call.width);
-        c.rows = (rows + tile_rows - 1) / tile_rows * tile_rows;
+        index const rows = whole_tiles(piece);
+        c.columns = padded<L>(rows);
         c.gates = call.call.what.per_channel() ? c.depth : 1;
-        index const deep = c.rows * c.depth, wide = c.rows * c.width, square = c.rows * c.rows;
-        for (A** rows_of_depth : {&c.q, &c.read_q, &c.d_q, &c.keys, &c.d_k}) {
-            *rows_of_depth = memory.template take<A>(deep);
+        for (A** rows_of_depth : {&c.d_q, &c.keys, &c.d_k}) {
+            *rows_of_depth = memory.template take<A>(rows * c.depth);
         }
         for (A** rows_of_width : {&c.d_num, &c.d_v}) {
-            *rows_of_width = memory.template take<A>(wide);
+            *rows_of_width = memory.template take<A>(rows * c.width);
         }
-        c.d_den = memory.template take<A>(c.rows);
-        c.pairs = memory.template take<A>(square);
-        c.d_pairs = memory.template take<A>(square);
-        c.terms = memory.template take<A>(c.rows * c.gates);
-        c.carry = memory.template take<A>(c.depth);
+        c.d_den = memory.template take<A>(rows);
+        c.turned = memory.template take<A>(c.width * c.columns);
+        c.v = memory.template take<A>(c.width * c.columns);
+        c.product = memory.template take<A>(c.depth * c.columns);
+        c.d_pairs = memory.template take<A>(rows * c.columns);
+        c.terms = memory.template take<A>(rows * c.gates);
+        c.ones = memory.template take<A>(c.depth);
         c.from_end = memory.template take<A>(c.gates);
-        c.inner = memory.template take<A>(delta ? square : 0);
-        c.rest = memory.template take<A>(delta ? wide : 0);
+        c.inner = memory.template take<A>(delta ? rows * c.columns : 0);
+        c.rest = memory.template take<A>(delta ? rows * c.width : 0);
         for (A*& row : c.row) row = memory.template take<A>(std::max(c.depth, c.width));
         return c;
     }
 
-    matrix<A> queries() const noexcept { return {q, depth}; }
-    matrix<A> read_queries() const noexcept { return {read_q, depth}; }
     matrix<A> query_gradients() const noexcept { return {d_q, depth}; }
     matrix<A> output_gradients() const noexcept { return {d_num, width}; }
-    matrix<A> pair_rows() const noexcept { return {pairs, rows}; }
-    matrix<A> pair_gradients() const noexcept { return {d_pairs, rows}; }
+    matrix<A> turned_output_gradients() const noexcept { return {turned, columns}; }
+    matrix<A> turned_values() const noexcept { return {v, columns}; }
+    matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
     matrix<A> written_keys() const noexcept { return {keys, depth}; }
     matrix<A> key_gradients() const noexcept { return {d_k, depth}; }
     matrix<A> value_gradients() const noexcept { return {d_v, width}; }
     matrix<A> gate_terms() const noexcept { return {terms, gates}; }
-    matrix<A> inner_rows() const noexcept { return {inner, rows}; }
     matrix<A> rest_rows() const noexcept { return {rest, width}; }
 };
-
-/// Rows of a chunk of `count` tokens, in whole tiles.
-constexpr index whole_tiles(index count) noexcept {
-    return (count + tile_rows - 1) / tile_rows * tile_rows;
-}
 
 }  // namespace rondo::inline RONDO_ISA::detail

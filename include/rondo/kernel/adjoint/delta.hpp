@@ -24,20 +24,6 @@ inline void subtract_row(typename L::value* to, typename L::value factor,
     }
 }
 
-/// Turns the chunk's values into what is written. `inner` holds A, `rest` what the keys read from
-/// the state in front of the chunk; leaves there what is written before the factor beta.
-template <class L>
-inline void solve_written(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
-    for (index i = 0; i < c.count; ++i) {
-        auto *const u = c.values().at(i), *const rest = a.rest_rows().at(i);
-        for (index e = 0; e < c.width; ++e) rest[e] = u[e] - rest[e];
-        for (index j = 0; j < i; ++j) {
-            subtract_row<L>(rest, *a.inner_rows().at(i, j), c.values().at(j), c.width);
-        }
-        for (index e = 0; e < c.width; ++e) u[e] = c.beta[i] * rest[e];
-    }
-}
-
 /// Turns d_v, the gradient by what is written, into that by the values, and leaves that by beta in
 /// the place of beta.
 template <class L>
@@ -46,7 +32,7 @@ inline void solve_transposed(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
     for (index i = c.count - 1; i >= 0; --i) {
         A* const d_v = a.value_gradients().at(i);
         for (index l = i + 1; l < c.count; ++l) {
-            subtract_row<L>(d_v, *a.inner_rows().at(l, i), a.value_gradients().at(l), c.width);
+            subtract_row<L>(d_v, a.inner[l * a.columns + i], a.value_gradients().at(l), c.width);
         }
         auto dot = L::broadcast(A(0));
         for (index e = 0; e < c.width; e += L::width) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <rondo/kernel/adjoint/state.hpp>
+#include <rondo/kernel/weights.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -37,14 +38,6 @@ inline void add_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value
     }
 }
 
-/// The place of the factor in which a token's gate stands: f_t on_read, f_(t+1) on_write, of which
-/// the last lies behind all others.
-template <class L>
-inline index factor_of(chunk<L> const& c, index token) noexcept {
-    if (!c.call->what.on_write) return token;
-    return token + 1 == c.count ? c.rows : token + 1;
-}
-
 /// Turns the terms into the gradients of the tokens' log decays. A decay of -inf is no place to
 /// move from: its gradient is 0. `Lanes` are as many gates as lie side by side.
 template <class Lanes, class L>
@@ -52,14 +45,17 @@ inline void sum_terms_of(chunk<L> const& c, adjoint_chunk<L>& a, index gate) noe
     using A = typename L::value;
     auto const zero = Lanes::broadcast(A(0));
     bool const on_write = c.call->what.on_write;
-    // One gate a token keeps its factors side by side, one a channel in rows.
-    matrix<A> const factors{c.gate, a.gates > 1 ? c.gates : 1};
+    // One gate a token keeps its factors side by side; one a channel their products from the
+    // chunk's start, of which only the first and the last factor can be zero.
+    bool const rows = a.gates > 1;
+    matrix<A> const factors{c.gate, rows ? c.gates : 1};
     auto sum = Lanes::load(a.from_end + gate);
     for (index t = c.count - 1; t >= 0; --t) {
         A* const term = a.gate_terms().at(t, gate);
         auto const before = sum;
         sum = sum + Lanes::load(term);
-        auto const factor = Lanes::load(factors.at(factor_of(c, t), gate));
+        bool const first = rows && !on_write && t == 0;
+        auto const factor = Lanes::load(first ? c.entry + gate : factors.at(factor_of(c, t), gate));
         Lanes::store(term, Lanes::where_less(zero, factor, on_write ? before : sum, zero));
     }
 }

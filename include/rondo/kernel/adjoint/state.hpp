@@ -7,23 +7,27 @@
 #pragma once
 
 #include <rondo/kernel/adjoint/chunk.hpp>
-#include <rondo/kernel/pairs.hpp>
 #include <rondo/kernel/state.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// to(i, d) = sum_e rows(i, e) S(d, e) + extra(i) normalizer(d)
+/// to(i, d) = sum_e rows(i, e) S(d, e) + extra(i) normalizer(d), the rows given transposed
 template <class L>
-inline void read_transposed(chunk<L> const& c, matrix<typename L::value> rows,
+inline void read_transposed(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> turned,
                             typename L::value const* extra,
                             head_state<typename L::value> const& state,
                             matrix<typename L::value> to) noexcept {
-    for (index i = 0; i < c.count; i += tile_rows) {
-        for (index d = 0; d < c.depth; d += tile_rows) {
-            dot_tile<L>({rows.at(i), rows.row_step}, {state.s + d * c.width, c.width}, c.width,
-                        {to.at(i, d), to.row_step});
-        }
-    }
+    using A = typename L::value;
+    // With lanes over tokens the state is read as it lies, and no lanes have to be added up.
+    matrix<A> const s{state.s, state.row_step}, product{a.product, a.columns};
+    for_tiles<L>(c.depth, padded<L>(c.count),
+                 [&]<class Tile>(std::type_identity<Tile>, index d, index token) {
+                     Tile sum;
+                     sum.clear();
+                     sum.add(s.from(d), turned.from(0, token), c.width, [&] { c.ahead.ask(); });
+                     sum.store(product.from(d, token));
+                 });
+    turn<L>(product, c.depth, whole_tiles(c.count), to);
     if (!c.call->what.normalized) return;
     for (index i = 0; i < c.count; ++i) {
         auto const factor = L::broadcast(extra == nullptr ? 1 : extra[i]);
@@ -34,43 +38,19 @@ inline void read_transposed(chunk<L> const& c, matrix<typename L::value> rows,
     }
 }
 
-/// dS = factor dS + sum_i read(i) q_i dO_i^T; the factors are a.carry when `moves` is set, else 1.
+/// dS = carry dS + sum_i q_i dO_i^T over the queries as the state meets them
 template <class L>
-inline void differentiate_state(chunk<L> const& c, adjoint_chunk<L> const& a, bool moves,
-                                matrix<typename L::value> read_queries,
+inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
+                                typename L::value const* carry,
                                 head_state<typename L::value> const& d_state) noexcept {
-    // The very product of the forward state, over other rows.
-    chunk<L> readers = c;
-    readers.v = a.d_num;
-    readers.running = a.carry;
-    if (moves) {
-        write_state<L, per_channel<L>>(readers, read_queries, d_state);
-    } else {
-        write_state<L, unweighted<L>>(readers, read_queries, d_state);
-    }
+    write_state<L>(c, c.queries(), a.output_gradients(), carry, d_state);
     if (!c.call->what.normalized) return;
     for (index d = 0; d < c.depth; d += L::width) {
-        auto sum = L::load(d_state.normalizer + d);
-        if (moves) sum = sum * L::load(a.carry + d);
+        auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
         for (index i = 0; i < c.count; ++i) {
-            sum = L::fma(L::broadcast(a.d_den[i]), L::load(read_queries.at(i, d)), sum);
+            sum = L::fma(L::broadcast(a.d_den[i]), L::load(c.queries().at(i, d)), sum);
         }
         L::store(d_state.normalizer + d, sum);
-    }
-}
-
-/// S = factor S, row by row
-template <class L>
-inline void scale_state(chunk<L> const& c, typename L::value const* factors,
-                        head_state<typename L::value> const& state) noexcept {
-    for (index d = 0; d < c.depth; ++d) {
-        if (factors[d] == 1) continue;
-        state.normalizer[d] *= factors[d];
-        auto const factor = L::broadcast(factors[d]);
-        for (index e = 0; e < c.width; e += L::width) {
-            auto* const at = state.s + d * c.width + e;
-            L::store(at, factor * L::load(at));
-        }
     }
 }
 
