@@ -50,25 +50,53 @@ public:
     /// Calls op.forward, or whatever `run` does with the inputs and the output.
     template <composition What, class Run>
     void with_inputs(Run const& run) {
-        auto q = over(q_, s_.depth), k = over(k_, s_.depth), v = over(v_, s_.width);
-        auto o = over(o_, s_.width);
-        rd::inputs<What, T> const in = [&] {
-            if constexpr (!What.gated() && !What.delta) {
-                return rd::inputs<What, T>{q, k, v};
-            } else if constexpr (!What.gated()) {
-                return rd::inputs<What, T>{q, k, v, beta()};
-            } else if constexpr (!What.delta) {
-                return rd::inputs<What, T>{q, k, v, gate<What>()};
+        run(inputs<What, false>(
+                over(q_, s_.depth), over(k_, s_.depth), over(v_, s_.width),
+                [&] { return gate<What>(); }, per_token(beta_)),
+            over(o_, s_.width));
+    }
+
+    /// The same for step: the problem's shape has one token.
+    template <composition What, class Run>
+    void with_token(Run const& run) {
+        auto const channels = [&](std::vector<T>& data, rd::index count) {
+            return rd::bhd(data, s_.batch, s_.heads, count);
+        };
+        auto const heads = [&](std::vector<T>& data) {
+            return rd::view<T, 2>(data.data(), {s_.batch, s_.heads});
+        };
+        auto const gate = [&] {
+            if constexpr (What.per_channel()) {
+                return channels(gate_, s_.depth);
+            } else if constexpr (What.decay == decay_kind::constant) {
+                return rd::view<T, 1>(gate_.data(), {s_.heads});
             } else {
-                return rd::inputs<What, T>{q, k, v, gate<What>(), beta()};
+                return heads(gate_);
             }
-        }();
-        run(in, o);
+        };
+        run(inputs<What, true>(channels(q_, s_.depth), channels(k_, s_.depth),
+                               channels(v_, s_.width), gate, heads(beta_)),
+            channels(o_, s_.width));
     }
 
     std::vector<T> const& output() const { return o_; }
 
 private:
+    /// What the operator takes of all there is.
+    template <composition What, bool Token, class Rows, class Gate, class Beta>
+    static rd::inputs<What, T, Token> inputs(Rows const& q, Rows const& k, Rows const& v,
+                                             Gate const& gate, Beta const& beta) {
+        if constexpr (!What.gated() && !What.delta) {
+            return {q, k, v};
+        } else if constexpr (!What.gated()) {
+            return {q, k, v, beta};
+        } else if constexpr (!What.delta) {
+            return {q, k, v, gate()};
+        } else {
+            return {q, k, v, gate(), beta};
+        }
+    }
+
     std::vector<T> values(rd::index channels, double low, double high) {
         std::vector<T> result(std::size_t(s_.tokens() * channels));
         std::uniform_real_distribution<float> uniform{float(low), float(high)};
@@ -85,7 +113,6 @@ private:
         return s_.memory == layout::bthd ? rd::bth(data, s_.batch, s_.time, s_.heads)
                                          : rd::bht(data, s_.batch, s_.heads, s_.time);
     }
-    auto beta() { return per_token(beta_); }
 
     template <composition What>
     auto gate() {
