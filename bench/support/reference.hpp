@@ -41,12 +41,15 @@ inline double fma_rate() {
     return best;
 }
 
-/// Copies 256 MB, well beyond the caches, a part by each thread; returns bytes a second, read and
+/// The bytes of a copy that is well beyond the caches.
+inline constexpr std::size_t large_copy = std::size_t(256) << 20;
+
+/// Copies `bytes`, at most large_copy, a part by each thread; returns bytes a second, read and
 /// written.
-inline double copy_once([[maybe_unused]] int threads = 1) {
-    static std::vector<char> from(std::size_t(256) << 20, 1), to(from.size(), 2);
+inline double copy_once(std::size_t bytes = large_copy, [[maybe_unused]] int threads = 1) {
+    static std::vector<char> from(large_copy, 1), to(large_copy, 2);
     auto const start = std::chrono::steady_clock::now();
-    std::size_t const part = from.size() / std::size_t(threads);
+    std::size_t const part = bytes / std::size_t(threads);
 #pragma omp parallel for num_threads(threads)
     for (int t = 0; t < threads; ++t) {
         std::memcpy(to.data() + std::size_t(t) * part, from.data() + std::size_t(t) * part, part);
@@ -59,6 +62,13 @@ inline double copy_rate() {
     double best = 0;
     for (int attempt = 0; attempt < 3; ++attempt) best = std::max(best, copy_once());
     return best;
+}
+
+template <class Call>
+double seconds_of(Call const& call) {
+    auto const start = std::chrono::steady_clock::now();
+    call();
+    return seconds_since(start);
 }
 
 }  // namespace bench
