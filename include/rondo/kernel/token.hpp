@@ -60,7 +60,7 @@ public:
             if (how_.write && call_.what.delta && first == 0) {
                 sweep(0, 1 + heads, false);
                 solve();
-                if (writes) sweep(1, 1, true);
+                if (writes) write();
             } else {
                 sweep(1, 1 + heads, writes);
             }
@@ -108,7 +108,7 @@ private:
         P const zero = L::broadcast(A(0));
         P const nothing = L::broadcast(-std::numeric_limits<A>::infinity());
         // One logit a head: all packs are equal, and one lane is kept.
-        A const only_max = *state_.max, only_sum = *state_.sum;
+        A const only_max = each ? A(0) : *state_.max, only_sum = each ? A(0) : *state_.sum;
         for (index d = 0; d < (each ? call_.depth : rows_.depth); d += L::width) {
             index const kept = each ? lanes(d, call_.depth) : 1;
             A *const max = state_.max + (each ? d : 0), *const sum = state_.sum + (each ? d : 0);
@@ -137,25 +137,33 @@ private:
         }
     }
 
-    /// The readers [first, last), 0 being the key and the others queries, gather S'^T x; then the
-    /// state is written if it is to be. Rows of the state are taken a few at a time: they lie side
-    /// by side in memory and are still in the first cache for the next reader.
-    void sweep(index first, index last, bool write) noexcept {
+    /// The readers [first, last), 0 being the key and the others queries, gather S'^T x, the last
+    /// of them while the state is written if it is to be. Rows of the state are taken a few at a
+    /// time: they lie side by side in memory and are still in the first cache for the next reader.
+    void sweep(index first, index last, bool writes) noexcept {
+        if (first == last) {
+            if (writes) write();
+            return;
+        }
         for (index i = first; i < last; ++i) fill<L>(rows_.sums.at(i), A(0), rows_.width);
         index d = 0;
         for (; d + tile_rows <= call_.depth; d += tile_rows) {
-            rows<tile_rows>(d, first, last, write);
+            rows<tile_rows>(d, first, last, writes);
         }
-        for (; d < call_.depth; ++d) rows<1>(d, first, last, write);
+        for (; d < call_.depth; ++d) rows<1>(d, first, last, writes);
     }
 
     template <int Rows>
-    void rows(index d, index first, index last, bool write) noexcept {
-        // The last reader and the writer share one load of the state.
-        bool const both = write && first < last;
-        for (index i = first; i < last - both; ++i) tile<Rows, true, false>(d, i);
-        if (both) tile<Rows, true, true>(d, last - 1);
-        if (write && !both) tile<Rows, false, true>(d, 0);
+    void rows(index d, index first, index last, bool writes) noexcept {
+        for (index i = first; i < last - 1; ++i) tile<Rows, true, false>(d, i);
+        writes ? tile<Rows, true, true>(d, last - 1) : tile<Rows, true, false>(d, last - 1);
+    }
+
+    /// S = after (S' + k u^T) from the last row up: that one was read last and is the nearest.
+    void write() noexcept {
+        index const whole = call_.depth / tile_rows * tile_rows;
+        for (index d = call_.depth; d > whole;) tile<1, false, true>(--d, 0);
+        for (index d = whole; d > 0;) tile<tile_rows, false, true>(d -= tile_rows, 0);
     }
 
     /// sums_i += S'^T x_i and S = after (S' + k u^T), as far as these rows of S go.
@@ -178,7 +186,7 @@ private:
             RONDO_UNROLL
             for (int r = 0; r < Rows; ++r) {
                 A* const at = s + r * state_.row_step + e;
-                if constexpr (Ahead > 0) __builtin_prefetch(at + Ahead, 0, 2);
+                if constexpr (Read && Ahead > 0) __builtin_prefetch(at + Ahead, 0, 2);
                 P const old = L::load(at, count...);
                 if constexpr (Read) sum = L::fma(read[r], old, sum);
                 if constexpr (Write)
