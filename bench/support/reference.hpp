@@ -50,7 +50,9 @@ inline double copy_once(std::size_t bytes = large_copy, [[maybe_unused]] int thr
     static std::vector<char> from(large_copy, 1), to(large_copy, 2);
     auto const start = std::chrono::steady_clock::now();
     std::size_t const part = bytes / std::size_t(threads);
+#if defined(_OPENMP)
 #pragma omp parallel for num_threads(threads)
+#endif
     for (int t = 0; t < threads; ++t) {
         std::memcpy(to.data() + std::size_t(t) * part, from.data() + std::size_t(t) * part, part);
     }
