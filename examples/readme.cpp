@@ -31,10 +31,31 @@ void decode(std::vector<float> const& data) {
     // [decode]
 }
 
+#include <algorithm>
+#include <limits>
+
+void pad(std::vector<float> const& values, std::vector<float> logits, std::vector<float> keys,
+         std::vector<float> log_decays, auto o) {
+    // [padding]
+    constexpr rondo::index B = 1, T = 8, H = 2, D = 16, first = 3;  // tokens 0 to 2 are padding
+    float const nothing = -std::numeric_limits<float>::infinity();
+    std::fill_n(logits.data(), first * H * D, nothing);  // memory [batch, time, head, channel]
+    std::fill_n(keys.data(), first * H * D, 0.0F);
+    std::fill_n(log_decays.data(), first * H * D, 0.0F);
+
+    auto v = rondo::bthd(values, B, T, H, D);
+    lightnet.forward(rondo::exec::simd, {v, rondo::ones, v, rondo::bthd(logits, B, T, H, D)}, o);
+    gla.forward(rondo::exec::simd,
+                {v, rondo::bthd(keys, B, T, H, D), v, rondo::bthd(log_decays, B, T, H, D)}, o);
+    // [padding]
+}
+
 int main() {
     std::vector<float> const data(64 * 2 * 16, -0.5F);
     std::vector<float> memory(data.size());
     auto x = rondo::bthd(data.data(), 1, 64, 2, 16);
     mix(x, x, x, x, x, rondo::bthd(memory.data(), 1, 64, 2, 16));
     decode(data);
+    std::vector<float> const tokens(8 * 2 * 16, -0.5F);
+    pad(tokens, tokens, tokens, tokens, rondo::bthd(memory.data(), 1, 8, 2, 16));
 }

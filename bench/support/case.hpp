@@ -33,66 +33,101 @@ struct shape {
     }
 };
 
-template <class T>
+/// The data in T, rounded to `Values` before: a reference for 16 bits reads what they read.
+template <class T, class Values = T>
 class problem {
 public:
+    using A = rd::accumulator_t<T>;
+
     explicit problem(shape const& s) : s_(s) {
         q_ = values(s.depth, -1, 1);
-        k_ = values(s.depth, -1, 1);
-        v_ = values(s.width, -1, 1);
-        gate_ = values(s.depth, -0.2, 0);
-        beta_ = values(1, 0, 1);
-        o_.resize(v_.size());
         // keys of about unit length keep the delta rule contracting
-        for (T& x : k_) x /= std::sqrt(T(s.depth) / 3);
+        k_ = values(s.depth, -1, 1, std::sqrt(float(s.depth) / 3));
+        v_ = values(s.width, -1, 1);
+        gate_ = draw<A, float>(s.depth, -0.2, 0);
+        beta_ = draw<A, float>(1, 0, 1);
+        o_.resize(v_.size());
     }
 
     /// Calls op.forward, or whatever `run` does with the inputs and the output.
     template <composition What, class Run>
     void with_inputs(Run const& run) {
-        auto q = over(q_, s_.depth), k = over(k_, s_.depth), v = over(v_, s_.width);
-        auto o = over(o_, s_.width);
-        rd::inputs<What, T> const in = [&] {
-            if constexpr (!What.gated() && !What.delta) {
-                return rd::inputs<What, T>{q, k, v};
-            } else if constexpr (!What.gated()) {
-                return rd::inputs<What, T>{q, k, v, beta()};
-            } else if constexpr (!What.delta) {
-                return rd::inputs<What, T>{q, k, v, gate<What>()};
+        run(inputs<What, false>(
+                over(q_, s_.depth), over(k_, s_.depth), over(v_, s_.width),
+                [&] { return gate<What>(); }, per_token(beta_)),
+            over(o_, s_.width));
+    }
+
+    /// The same for step: the problem's shape has one token.
+    template <composition What, class Run>
+    void with_token(Run const& run) {
+        auto const channels = [&](auto& data, rd::index count) {
+            return rd::bhd(data, s_.batch, s_.heads, count);
+        };
+        auto const heads = [&](std::vector<A>& data) {
+            return rd::view<A, 2>(data.data(), {s_.batch, s_.heads});
+        };
+        auto const gate = [&] {
+            if constexpr (What.per_channel()) {
+                return channels(gate_, s_.depth);
+            } else if constexpr (What.decay == decay_kind::constant) {
+                return rd::view<A, 1>(gate_.data(), {s_.heads});
             } else {
-                return rd::inputs<What, T>{q, k, v, gate<What>(), beta()};
+                return heads(gate_);
             }
-        }();
-        run(in, o);
+        };
+        run(inputs<What, true>(channels(q_, s_.depth), channels(k_, s_.depth),
+                               channels(v_, s_.width), gate, heads(beta_)),
+            channels(o_, s_.width));
     }
 
     std::vector<T> const& output() const { return o_; }
 
 private:
-    std::vector<T> values(rd::index channels, double low, double high) {
-        std::vector<T> result(std::size_t(s_.tokens() * channels));
-        std::uniform_real_distribution<float> uniform{float(low), float(high)};
-        for (T& x : result) x = T(uniform(generator_));
-        return result;
+    /// What the operator takes of all there is.
+    template <composition What, bool Token, class Rows, class Gate, class Beta>
+    static rd::inputs<What, A, Token> inputs(Rows const& q, Rows const& k, Rows const& v,
+                                             Gate const& gate, Beta const& beta) {
+        if constexpr (!What.gated() && !What.delta) {
+            return {q, k, v};
+        } else if constexpr (!What.gated()) {
+            return {q, k, v, beta};
+        } else if constexpr (!What.delta) {
+            return {q, k, v, gate()};
+        } else {
+            return {q, k, v, gate(), beta};
+        }
     }
 
-    auto over(std::vector<T>& data, rd::index channels) {
+    template <class To, class Through>
+    std::vector<To> draw(rd::index channels, double low, double high, float divisor = 1) {
+        std::vector<To> result(std::size_t(s_.tokens() * channels));
+        std::uniform_real_distribution<float> uniform{float(low), float(high)};
+        for (To& x : result) x = To(Through(uniform(generator_) / divisor));
+        return result;
+    }
+    std::vector<T> values(rd::index channels, double low, double high, float divisor = 1) {
+        using through = std::conditional_t<std::is_same_v<Values, double>, float, Values>;
+        return draw<T, through>(channels, low, high, divisor);
+    }
+
+    template <class X>
+    auto over(std::vector<X>& data, rd::index channels) {
         return s_.memory == layout::bthd ? rd::bthd(data, s_.batch, s_.time, s_.heads, channels)
                                          : rd::bhtd(data, s_.batch, s_.heads, s_.time, channels);
     }
 
-    auto per_token(std::vector<T>& data) {
+    auto per_token(std::vector<A>& data) {
         return s_.memory == layout::bthd ? rd::bth(data, s_.batch, s_.time, s_.heads)
                                          : rd::bht(data, s_.batch, s_.heads, s_.time);
     }
-    auto beta() { return per_token(beta_); }
 
     template <composition What>
     auto gate() {
         if constexpr (What.per_channel()) {
             return over(gate_, s_.depth);
         } else if constexpr (What.decay == decay_kind::constant) {
-            return rd::view<T, 1>(gate_.data(), {s_.heads});
+            return rd::view<A, 1>(gate_.data(), {s_.heads});
         } else {
             return per_token(gate_);
         }
@@ -100,12 +135,13 @@ private:
 
     shape s_;
     std::mt19937 generator_{7};  // the same values in float and double
-    std::vector<T> q_, k_, v_, gate_, beta_, o_;
+    std::vector<T> q_, k_, v_, o_;
+    std::vector<A> gate_, beta_;
 };
 
 /// The largest difference from the recurrence in double, over the largest output.
-template <class Reference>
-double error_of(std::vector<float> const& got, Reference const& wanted) {
+template <class T, class Reference>
+double error_of(std::vector<T> const& got, Reference const& wanted) {
     double worst = 0, largest = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
         worst = std::max(worst, std::abs(double(got[i]) - wanted[i]));

@@ -41,16 +41,36 @@ inline double fma_rate() {
     return best;
 }
 
-/// Bytes a second, read and written, of a copy well beyond the caches.
-inline double copy_rate() {
-    static std::vector<char> from(std::size_t(256) << 20, 1), to(from.size(), 2);
-    double best = 0;
-    for (int attempt = 0; attempt < 3; ++attempt) {
-        auto const start = std::chrono::steady_clock::now();
-        std::memcpy(to.data(), from.data(), from.size());
-        best = std::max(best, 2.0 * double(from.size()) / seconds_since(start));
+/// The bytes of a copy that is well beyond the caches.
+inline constexpr std::size_t large_copy = std::size_t(256) << 20;
+
+/// Copies `bytes`, at most large_copy, a part by each thread; returns bytes a second, read and
+/// written.
+inline double copy_once(std::size_t bytes = large_copy, [[maybe_unused]] int threads = 1) {
+    static std::vector<char> from(large_copy, 1), to(large_copy, 2);
+    auto const start = std::chrono::steady_clock::now();
+    std::size_t const part = bytes / std::size_t(threads);
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(threads)
+#endif
+    for (int t = 0; t < threads; ++t) {
+        std::memcpy(to.data() + std::size_t(t) * part, from.data() + std::size_t(t) * part, part);
     }
+    return 2.0 * double(part * std::size_t(threads)) / seconds_since(start);
+}
+
+/// The best of several tries.
+inline double copy_rate() {
+    double best = 0;
+    for (int attempt = 0; attempt < 3; ++attempt) best = std::max(best, copy_once());
     return best;
+}
+
+template <class Call>
+double seconds_of(Call const& call) {
+    auto const start = std::chrono::steady_clock::now();
+    call();
+    return seconds_since(start);
 }
 
 }  // namespace bench

@@ -2,8 +2,8 @@
 /// A row of a table: time beside the machine's limits measured around it.
 #pragma once
 
-#include "support/case.hpp"
-#include "support/reference.hpp"
+#include "case.hpp"
+#include "reference.hpp"
 
 #include <benchmark/benchmark.h>
 

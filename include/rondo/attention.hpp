@@ -77,6 +77,10 @@ using gradient_options_of =
 /// the
 ///   quadratic form and for the denominators of normalize::sum over several passes.
 /// Accuracy: 1e-10 in double and 2e-5 in float of the largest output (tests/laws).
+/// Padding: on either side a token leaves no trace whose logits are -inf (additive), whose key and
+///   log decay are 0 (the others, where the feature map keeps 0: identity, silu, relu), or whose
+///   beta and log decay are 0 (update::delta). Its own output is to be ignored. For other feature
+///   maps, and to save the work, see view.packed.
 /// Errors: shape_error before anything is written.
 template <detail::composition What>
 class attention_t {

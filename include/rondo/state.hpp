@@ -29,7 +29,7 @@ struct state_view {
 namespace detail {
 
 /// Elements of scratch that one token of one head takes, for the widest lanes there are.
-constexpr index step_scratch(index depth, index width) noexcept { return 3 * (depth + width + 32); }
+constexpr index step_scratch(index depth, index width) noexcept { return 4 * (depth + width + 32); }
 /// A step's rows lie on the stack up to this many elements; beyond it the state brings them.
 inline constexpr index step_scratch_on_stack = 4096;
 

@@ -328,9 +328,9 @@ TEST_CASE("the slopes of RetNet and of TransNormerLLM") {
         CHECK(std::abs(retention[std::size_t(h)] / want - 1) <= 1e-15);
     }
     rd::models::lightning_slopes(lightning, 3, 12);
-    for (int h = 1; h <= 8; ++h) {
+    for (int h = 0; h < 8; ++h) {
         double const lambda = std::exp(-8.0 * h / 8 * (1 - 3.0 / 12));
-        CHECK(std::abs(std::exp(lightning[std::size_t(h - 1)]) / lambda - 1) <= 1e-14);
+        CHECK(std::abs(std::exp(lightning[std::size_t(h)]) / lambda - 1) <= 1e-14);
     }
     constexpr auto made_early = [] {
         std::array<float, 4> gate{};

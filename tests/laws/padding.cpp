@@ -1,7 +1,8 @@
 // Padded batches: a token that is masked leaves no trace, whichever side it stands on.
 //
 //   additive decays          logit -inf at the padding
-//   every other decay        k = 0 at the padding, and log decay 0 so that the state passes by
+//   every other decay        k = 0 at the padding, and log decay 0 so that the state passes by,
+//                            with a feature map that keeps 0
 //   update::delta            beta = 0 at the padding, and log decay 0
 
 #include "support/catch.hpp"
@@ -86,6 +87,10 @@ TEST_CASE("masked tokens leave no trace, on the left and on the right") {
                      channels(g, D)) <= 1e-13);
         CHECK(traces(rd::attention(rd::decay::vector, rd::bidirectional), real, queries,
                      channels(k, D), values, channels(g, D)) <= 1e-13);
+        CHECK(traces(rd::attention(rd::decay::vector, rd::feature::silu), real, queries,
+                     channels(k, D), values, channels(g, D)) <= 1e-13);
+        CHECK(traces(rd::attention(rd::feature::relu, rd::normalize::sum), real, queries,
+                     channels(k, D), values) <= 1e-13);
         constexpr auto kda = rd::attention(rd::decay::vector, rd::update::delta);
         CHECK(traces(kda, real, queries, channels(kept, D), values, channels(g, D),
                      rd::bth(beta, 1, T, H)) <= 1e-13);

@@ -12,7 +12,9 @@ struct recurrent_form {
 
     static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
                         pass const& how, index begin, index count) noexcept {
-        token_rows<L> const rows{c.k, c.carry, c.q, c.v, c.out, c.partial, c.depth, c.width};
+        // Rows of readers that this form has no use for: a key's sum, and the queries of a group.
+        token_rows<L> const rows{c.k,          c.carry, c.v,     c.partial,    c.queries(),
+                                 c.out_rows(), c.depth, c.width, c.readers - 1};
         for (index place = begin; place < begin + count; ++place) {
             token_kernel<L>(rows, where, state, how, how.token(place, where.length)).run();
         }

@@ -1,5 +1,6 @@
 /// @file
-/// One token of one head: the recurrence as it is written. The state is read and written once.
+/// One token of one head: the recurrence as it is written, at the speed of memory. Decoding does
+/// little else than move states, so each is read once and written once.
 #pragma once
 
 #include <rondo/form/site.hpp>
@@ -10,22 +11,19 @@ namespace rondo::inline RONDO_ISA::detail {
 template <class L>
 struct token_rows {
     using A = typename L::value;
-    A *k, *gate, *q, *v, *out, *partial;
+    A *k, *gate;        // [depth]
+    A *v, *partial;     // [width]
+    matrix<A> queries;  // [heads, depth]
+    matrix<A> sums;     // [1 + heads, width] what the key reads in the state, and what queries read
     index depth, width;  // padded
+    index heads;         // queries that read the state side by side
 
-    static index elements(index depth, index width) noexcept {
-        return 3 * padded<L>(depth) + 3 * padded<L>(width);
-    }
-    static token_rows carve(A* memory, index depth, index width) noexcept {
+    /// With as many queries of a group as `room` elements are for, at least one.
+    static token_rows carve(A* memory, index room, index depth, index width, index group) noexcept {
         index const d = padded<L>(depth), e = padded<L>(width);
-        return {memory,
-                memory + d,
-                memory + 2 * d,
-                memory + 3 * d,
-                memory + 3 * d + e,
-                memory + 3 * d + 2 * e,
-                d,
-                e};
+        index const heads = std::clamp<index>(room / (d + e) - 3, 1, std::max<index>(group, 1));
+        A *const v = memory + 2 * d, *const queries = v + 2 * e;
+        return {memory, memory + d, v, v + e, {queries, d}, {queries + heads * d, e}, d, e, heads};
     }
 };
 
@@ -35,7 +33,12 @@ struct token_rows {
 ///
 /// where on_read decays before and on_write after. Additive: `before` is exp(m_(t-1) - m_t), the
 /// key has the factor exp(z_t - m_t) and the query 1 / sum.
-template <class L>
+///
+/// All that reads the state reads it as it was, o = S'^T q + (q.k) u, so that one sweep reads and
+/// writes. The u of the delta rule waits for a read of its own: a second sweep writes over what the
+/// first left in the caches. A state that comes from memory is asked for `Ahead` elements before it
+/// is read.
+template <class L, index Ahead = 0>
 class token_kernel {
 public:
     using A = typename L::value;
@@ -48,25 +51,44 @@ public:
     void run() noexcept {
         load_gate();
         if (how_.write) load_written();
-        if (how_.write && call_.what.delta) solve();
-        if (how_.read) {
-            for (index g = 0; g < call_.group(); ++g) read(g);
-        }
-        if (how_.write) write();
+        index const group = how_.read ? call_.group() : 0;
+        index first = 0;
+        do {  // queries that there is no room for read in another sweep; the last one writes
+            index const heads = std::min(group - first, rows_.heads);
+            for (index i = 0; i < heads; ++i) load_query(first + i, rows_.queries.at(i));
+            bool const writes = how_.write && first + heads == group;
+            if (how_.write && call_.what.delta && first == 0) {
+                sweep(0, 1 + heads, false);
+                solve();
+                if (writes) write();
+            } else {
+                sweep(1, 1 + heads, writes);
+            }
+            for (index i = 0; i < heads; ++i) leave(first + i, i);
+            first += heads;
+        } while (first < group);
+        if (how_.write && call_.what.normalized) write_normalizer();
     }
 
 private:
     bool additive() const noexcept { return call_.what.additive(); }
-    A* before() const noexcept { return call_.what.on_write ? nullptr : rows_.gate; }
-    A* after() const noexcept { return call_.what.on_write ? rows_.gate : nullptr; }
+    bool after() const noexcept { return call_.what.on_write; }
 
-    /// Leaves in rows.gate the factor of each row of the state.
+    /// How many lanes of the pack at channel c are in a row of `channels`, which may be unpadded.
+    static index lanes(index c, index channels) noexcept {
+        return std::min<index>(L::width, channels - c);
+    }
+
+    /// Leaves in rows.gate the factor of each row of the state, or the logits.
     void load_gate() noexcept {
         fill<L>(rows_.gate, A(1), rows_.depth);
         if (!call_.what.gated() || !how_.write) return;
         row const from = where_.key_side(call_.gate, token_);
-        // A gate a token has channel stride 0 and so fills the row with equal values.
-        load_row<L>(rows_.gate, from, std::max<index>(call_.depth, 1), rows_.depth);
+        if (call_.what.per_channel()) {
+            load_row<L>(rows_.gate, from, call_.depth, rows_.depth);
+        } else {
+            fill<L>(rows_.gate, load_element<A>(from.data, from.kind), rows_.depth);
+        }
         if (additive()) return;
         for (index d = 0; d < rows_.depth; d += L::width) {
             L::store(rows_.gate + d, L::exp(L::load(rows_.gate + d)));
@@ -82,86 +104,138 @@ private:
 
     /// Moves the running maxima and sums past the token, and turns logits into factors.
     void weigh() noexcept {
-        index const channels = call_.gate_width();
-        for (index d = 0; d < channels; ++d) {
-            A const z = rows_.gate[d], highest = std::max(state_.max[d], z);
-            A const reference = highest == -std::numeric_limits<A>::infinity() ? A(0) : highest;
-            A const carry = one_exp(state_.max[d] - reference), weight = one_exp(z - reference);
-            state_.max[d] = highest;
-            state_.sum[d] = state_.sum[d] * carry + weight;
-            index const last = channels == 1 ? call_.depth : d + 1;
-            for (index i = d; i < last; ++i) {
-                rows_.gate[i] = carry;
-                rows_.k[i] *= weight;
-            }
+        bool const each = call_.what.per_channel();
+        P const zero = L::broadcast(A(0));
+        P const nothing = L::broadcast(-std::numeric_limits<A>::infinity());
+        // One logit a head: all packs are equal, and one lane is kept.
+        A const only_max = each ? A(0) : *state_.max, only_sum = each ? A(0) : *state_.sum;
+        for (index d = 0; d < (each ? call_.depth : rows_.depth); d += L::width) {
+            index const kept = each ? lanes(d, call_.depth) : 1;
+            A *const max = state_.max + (each ? d : 0), *const sum = state_.sum + (each ? d : 0);
+            P const earlier = each ? L::load(max, kept) : L::broadcast(only_max);
+            P const total = each ? L::load(sum, kept) : L::broadcast(only_sum);
+            P const z = L::load(rows_.gate + d), highest = L::max(earlier, z);
+            P const reference = L::where_less(nothing, highest, highest, zero);
+            P const carry = L::exp(earlier - reference), weight = L::exp(z - reference);
+            L::store(max, highest, kept);
+            L::store(sum, L::fma(total, carry, weight), kept);
+            L::store(rows_.gate + d, carry);
+            L::store(rows_.k + d, L::load(rows_.k + d) * weight);
         }
     }
 
-    static A one_exp(A x) noexcept {
-        A lanes[L::width] = {x};
-        L::store(lanes, L::exp(L::load(lanes)));
-        return lanes[0];
+    void load_query(index g, A* q) const noexcept {
+        load_row<L>(q, where_.query_side(call_.q, g, token_), call_.depth, rows_.depth);
+        apply_feature<L>(call_.what.feature, q, call_.depth, rows_.depth);
+        if (!additive()) return;
+        bool const each = call_.what.per_channel();
+        P const zero = L::broadcast(A(0));
+        for (index d = 0; d < call_.depth; d += L::width) {
+            P const sum =
+                each ? L::load(state_.sum + d, lanes(d, call_.depth)) : L::broadcast(*state_.sum);
+            L::store(q + d, L::where_less(zero, sum, L::load(q + d) / sum, zero));
+        }
+    }
+
+    /// The readers [first, last), 0 being the key and the others queries, gather S'^T x, the last
+    /// of them while the state is written if it is to be. Rows of the state are taken a few at a
+    /// time: they lie side by side in memory and are still in the first cache for the next reader.
+    void sweep(index first, index last, bool writes) noexcept {
+        if (first == last) {
+            if (writes) write();
+            return;
+        }
+        for (index i = first; i < last; ++i) fill<L>(rows_.sums.at(i), A(0), rows_.width);
+        index d = 0;
+        for (; d + tile_rows <= call_.depth; d += tile_rows) {
+            rows<tile_rows>(d, first, last, writes);
+        }
+        for (; d < call_.depth; ++d) rows<1>(d, first, last, writes);
+    }
+
+    template <int Rows>
+    void rows(index d, index first, index last, bool writes) noexcept {
+        for (index i = first; i < last - 1; ++i) tile<Rows, true, false>(d, i);
+        writes ? tile<Rows, true, true>(d, last - 1) : tile<Rows, true, false>(d, last - 1);
+    }
+
+    /// S = after (S' + k u^T) from the last row up: that one was read last and is the nearest.
+    void write() noexcept {
+        index const whole = call_.depth / tile_rows * tile_rows;
+        for (index d = call_.depth; d > whole;) tile<1, false, true>(--d, 0);
+        for (index d = whole; d > 0;) tile<tile_rows, false, true>(d -= tile_rows, 0);
+    }
+
+    /// sums_i += S'^T x_i and S = after (S' + k u^T), as far as these rows of S go.
+    template <int Rows, bool Read, bool Write>
+    void tile(index d, index reader) noexcept {
+        A const* const x = (reader == 0 ? rows_.k : rows_.queries.at(reader - 1)) + d;
+        A const *const gate = rows_.gate + d, *const k = rows_.k + d;
+        A const* const u = rows_.v;
+        A* const sums = rows_.sums.at(reader);
+        A* const s = state_.s + d * state_.row_step;
+        P read[Rows], decay[Rows], key[Rows];
+        RONDO_UNROLL
+        for (int r = 0; r < Rows; ++r) {
+            read[r] = L::broadcast(after() ? x[r] : x[r] * gate[r]);
+            decay[r] = L::broadcast(gate[r]);
+            key[r] = L::broadcast(after() ? k[r] * gate[r] : k[r]);
+        }
+        auto const columns = [&](index e, auto... count) {
+            P sum = L::load(sums + e), written = L::load(u + e);
+            RONDO_UNROLL
+            for (int r = 0; r < Rows; ++r) {
+                A* const at = s + r * state_.row_step + e;
+                if constexpr (Read && Ahead > 0) __builtin_prefetch(at + Ahead, 0, 2);
+                P const old = L::load(at, count...);
+                if constexpr (Read) sum = L::fma(read[r], old, sum);
+                if constexpr (Write)
+                    L::store(at, L::fma(key[r], written, old * decay[r]), count...);
+            }
+            if constexpr (Read) L::store(sums + e, sum);
+        };
+        index e = 0;
+        for (; e + L::width <= call_.width; e += L::width) columns(e);
+        if (e < call_.width) columns(e, call_.width - e);
     }
 
     /// v = beta (v - S'^T k)
     void solve() noexcept {
-        row const beta = where_.key_side(call_.beta, token_);
-        combine(rows_.k, rows_.out);
-        A const step = load_element<A>(beta.data, beta.kind);
-        for (index e = 0; e < call_.width; ++e) rows_.v[e] = step * (rows_.v[e] - rows_.out[e]);
-    }
-
-    /// to = S'^T x
-    void combine(A const* x, A* to) const noexcept {
-        for (index e = 0; e < call_.width; e += L::width) {
-            index const lanes = std::min<index>(L::width, call_.width - e);
-            P sum = L::broadcast(A(0));
-            for (index d = 0; d < call_.depth; ++d) {
-                A const factor = before() == nullptr ? x[d] : x[d] * rows_.gate[d];
-                P const s = L::load(state_.s + d * state_.row_step + e, lanes);
-                sum = L::fma(L::broadcast(factor), s, sum);
-            }
-            L::store(to + e, sum);
+        row const from = where_.key_side(call_.beta, token_);
+        P const beta = L::broadcast(load_element<A>(from.data, from.kind));
+        for (index e = 0; e < rows_.width; e += L::width) {
+            L::store(rows_.v + e, beta * (L::load(rows_.v + e) - L::load(rows_.sums.at(0, e))));
         }
     }
 
-    void read(index g) noexcept {
-        load_row<L>(rows_.q, where_.query_side(call_.q, g, token_), call_.depth, rows_.depth);
-        apply_feature<L>(call_.what.feature, rows_.q, call_.depth, rows_.depth);
-        if (additive()) {
-            for (index d = 0; d < call_.depth; ++d) {
-                A const sum = state_.sum[call_.gate_width() == 1 ? 0 : d];
-                rows_.q[d] = sum > A(0) ? rows_.q[d] / sum : A(0);
-            }
-        }
-        combine(rows_.q, rows_.out);
-        A self = A(0), sum = A(0);
+    /// Hands on what query i has read, and what it reads of the token itself.
+    void leave(index g, index i) noexcept {
+        A const* const q = rows_.queries.at(i);
+        A* const out = rows_.sums.at(1 + i);
+        P product = L::broadcast(A(0)), found = product;
         bool const sees_itself = how_.write && !how_.strict;
-        for (index d = 0; sees_itself && d < call_.depth; ++d) self += rows_.q[d] * rows_.k[d];
-        for (index e = 0; sees_itself && e < call_.width; ++e) rows_.out[e] += self * rows_.v[e];
-        for (index d = 0; call_.what.normalized && d < call_.depth; ++d) {
-            A const factor = before() == nullptr ? A(1) : rows_.gate[d];
-            sum += rows_.q[d] * factor * state_.normalizer[d];
+        for (index d = 0; sees_itself && d < rows_.depth; d += L::width) {
+            product = L::fma(L::load(q + d), L::load(rows_.k + d), product);
         }
-        sum += self;
-        where_.template leave<L>(how_, g, &token_, 1, {rows_.out, rows_.width}, &sum,
-                                 rows_.partial);
+        A const self = L::sum(product);
+        for (index e = 0; sees_itself && e < rows_.width; e += L::width) {
+            L::store(out + e, L::fma(L::broadcast(self), L::load(rows_.v + e), L::load(out + e)));
+        }
+        for (index d = 0; call_.what.normalized && d < call_.depth; d += L::width) {
+            P const x = after() ? L::load(q + d) : L::load(q + d) * L::load(rows_.gate + d);
+            found = L::fma(x, L::load(state_.normalizer + d, lanes(d, call_.depth)), found);
+        }
+        A sum = L::sum(found) + self;
+        where_.template leave<L>(how_, g, &token_, 1, {out, rows_.width}, &sum, rows_.partial);
     }
 
-    void write() noexcept {
-        for (index d = 0; d < call_.depth; ++d) {
-            A const decay = rows_.gate[d], key = rows_.k[d];
-            P const scaled_key = L::broadcast(after() == nullptr ? key : key * decay);
-            for (index e = 0; e < call_.width; e += L::width) {
-                index const lanes = std::min<index>(L::width, call_.width - e);
-                A* const s = state_.s + d * state_.row_step + e;
-                P const decayed = L::load(s, lanes) * L::broadcast(decay);
-                L::store(s, L::fma(scaled_key, L::load(rows_.v + e), decayed), lanes);
-            }
-            if (call_.what.normalized) {
-                state_.normalizer[d] =
-                    state_.normalizer[d] * decay + (after() == nullptr ? key : key * decay);
-            }
+    void write_normalizer() noexcept {
+        for (index d = 0; d < call_.depth; d += L::width) {
+            A* const to = state_.normalizer + d;
+            index const kept = lanes(d, call_.depth);
+            P const decay = L::load(rows_.gate + d), k = L::load(rows_.k + d);
+            P const key = after() ? k * decay : k;
+            L::store(to, L::fma(L::load(to, kept), decay, key), kept);
         }
     }
 
