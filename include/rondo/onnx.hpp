@@ -245,7 +245,7 @@ private:
         p.heads = heads;
         p.length = time_;
         p.depth = d_k_;
-        p.width = d_v_;
+        p.width = p.state_width = d_v_;
         p.q = unpacked(in_.query, p.query_heads);
         p.k = unpacked(in_.key, heads);
         p.v = unpacked(in_.value, heads);

@@ -184,7 +184,7 @@ inline problem<A> check_arguments(checker const& check, composition const& what,
     call.heads = v.extents[1];
     call.length = one_token ? 1 : q.extents[2];
     call.depth = q.extents[3];
-    call.width = v.extents[3];
+    call.width = call.state_width = v.extents[3];
     expected const like_k{{q.extents[0], call.heads, call.length, call.depth},
                           {"q's batch", "v's heads", "q's time", "q's channels"}};
     expected const like_v{{q.extents[0], call.heads, call.length, call.width},

@@ -65,6 +65,7 @@ struct problem {
     tensor q, k, v, gate, beta, o;
     carried<A> in, out;
     index sequences = 0, query_heads = 0, heads = 0, length = 0, depth = 0, width = 0;
+    index state_width = 0;           // of the states, where `width` is a part of their columns
     std::span<index const> offsets;  // of packed sequences
     std::span<pass const> passes;
     A scale = 1, eps = 0;
@@ -79,11 +80,24 @@ struct problem {
         return offsets.empty() ? length : offsets[std::size_t(s) + 1] - offsets[std::size_t(s)];
     }
 
+    /// The same call for some of the columns of v, o and S, which do not depend on each other. The
+    /// first part hands on what belongs to all.
+    problem columns(index first, index count) const noexcept {
+        problem part = *this;
+        part.width = count;
+        part.v.data += first * v.channel;
+        part.o.data += first * o.channel;
+        if (in.s != nullptr) part.in.s += first;
+        if (out.s != nullptr) part.out.s += first;
+        if (first > 0) part.out.normalizer = part.out.max = part.out.sum = nullptr;
+        return part;
+    }
+
     /// The part of a state that belongs to one head of one sequence.
     carried<A> part(carried<A> const& whole, index s, index h) const noexcept {
         index const at = s * heads + h;
         auto const move = [at](A* p, index n) { return p == nullptr ? p : p + at * n; };
-        return {move(whole.s, depth * width), move(whole.normalizer, depth),
+        return {move(whole.s, depth * state_width), move(whole.normalizer, depth),
                 move(whole.max, gate_width()), move(whole.sum, gate_width())};
     }
 };

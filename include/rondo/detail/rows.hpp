@@ -149,7 +149,9 @@ inline void store_row(row const& to, A const* from, index count, A factor = A(1)
 
 template <class L, class A>
 inline void fill(A* to, A value, index count) noexcept {
-    for (index c = 0; c < count; ++c) to[c] = value;
+    index c = 0;
+    for (; c + L::width <= count; c += L::width) L::store(to + c, L::broadcast(value));
+    for (; c < count; ++c) to[c] = value;
 }
 
 /// Applies a feature map to `count` channels in place; the padding behind them becomes zero again.

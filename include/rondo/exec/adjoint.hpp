@@ -8,13 +8,15 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Pieces as the forward pass takes them, whatever its form, and at most `most` tokens.
+/// Pieces of at least `least` tokens, whatever the form, as pairs weigh less among more products
+/// with states, and at most `most`.
 template <class L>
-constexpr cut tune_adjoint(problem<typename L::value> const& call, int threads,
+constexpr cut tune_adjoint(problem<typename L::value> const& call, int threads, index least = 32,
                            index most = 64) noexcept {
     problem<typename L::value> plain = call;
     plain.what.form = form_kind::automatic;
     cut result = tune<L>(plain, threads);
+    if (!call.what.delta) result.piece = std::max(result.piece, least);  // a solve is C^2
     if (call.what.form == form_kind::chunkwise) result.piece = call.what.chunk;
     if (call.what.form == form_kind::quadratic) result.piece = most;
     index const tokens = std::max<index>(call.length, 1);

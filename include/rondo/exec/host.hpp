@@ -51,25 +51,43 @@ inline void share([[maybe_unused]] int threads, index count, Body const& body) n
     for (index item = 0; item < count; ++item) body(item, 0);
 }
 
+/// How many parts the columns of a head are cut into, that `units` heads are work for all threads;
+/// whole packs each. Rows of a product are summed alike whatever stands beside them, so that the
+/// bits do not depend on it.
+template <class L>
+constexpr index column_parts(problem<typename L::value> const& call, index units,
+                             int threads) noexcept {
+    // A state handed on in place: what all columns share would be read after it was written.
+    bool const shares = call.in.normalizer != nullptr || call.in.max != nullptr;
+    if (units >= threads || shares) return 1;
+    index const packs = (call.width + L::width - 1) / L::width;
+    return std::clamp<index>((threads + units - 1) / units, 1, std::max<index>(packs, 1));
+}
+
 /// Computes the whole call.
 template <class L, decay_kind Decay>
 inline void run(problem<typename L::value> const& call, int threads) {
     if (call.sequences == 0 || call.heads == 0) return;
     cut const how = tune<L>(call, threads);
     index const groups = (call.heads + how.heads - 1) / how.heads;
-    index const units = call.sequences * groups;
+    index const parts = column_parts<L>(call, call.sequences * groups, threads);
+    index const columns = ((call.width + parts - 1) / parts + L::width - 1) / L::width * L::width;
+    index const units = call.sequences * groups * parts;
     threads = int(std::min<index>(threads, units));
 
     arena measure;
-    walker<L, Decay>(measure, call, how);
+    walker<L, Decay>(measure, call.columns(0, std::min(columns, call.width)), how);
     scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads));
 
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));
-        index const first = unit % groups * how.heads;
-        walker<L, Decay> walk(memory, call, how);
-        walk.run(unit / groups, first, std::min(first + how.heads, call.heads));
+        index const part = unit % parts, first = unit / parts % groups * how.heads;
+        index const begin = part * columns, end = std::min(begin + columns, call.width);
+        if (part > 0 && begin >= end) return;
+        problem<typename L::value> const mine = call.columns(begin, end - begin);
+        walker<L, Decay> walk(memory, mine, how);
+        walk.run(unit / (groups * parts), first, std::min(first + how.heads, call.heads));
     });
 }
 

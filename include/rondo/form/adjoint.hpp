@@ -51,7 +51,6 @@ public:
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
-        c_.ahead.clear();
         fill<L>(a_.terms, A(0), count * a_.gates);
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
@@ -63,6 +62,37 @@ public:
         if (how_.write && Weights::scales_state) enter_gradient();
         return true;
     }
+
+    /// Notes the rows that the `count` places in front of `end` will read and write.
+    void look_back(index end, index count) noexcept {
+        problem<A> const& call = *c_.call;
+        for (index r = 0; r < count; ++r) {
+            c_.next_tokens[r] = how_.token(end - 1 - r, where_.length);
+        }
+        auto const note = [&](rows_by_token const& rows, index channels) {
+            if (rows.first.data != nullptr) c_.ahead.add(rows, channels, c_.next_tokens, count);
+        };
+        auto const written = [&](tensor const& x, index channels) {
+            if (!x.empty()) note(where_.key_side(x), channels);
+        };
+        if (how_.write) {
+            written(call.k, call.depth);
+            written(call.v, call.width);
+            written(needs().d_k, call.depth);
+            written(needs().d_v, call.width);
+            if (call.what.per_channel()) {
+                written(call.gate, call.depth);
+                written(needs().d_gate, call.depth);
+            }
+        }
+        for (index g = 0; how_.read && g < call.group(); ++g) {
+            note(where_.query_side(call.q, g), call.depth);
+            note(where_.query_side(call.o, g), call.width);
+            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.depth);
+        }
+    }
+    /// The rows that one of these places needs at most.
+    static index rows_ahead(problem<A> const& call) noexcept { return 6 + 3 * call.group(); }
 
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }

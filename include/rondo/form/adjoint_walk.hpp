@@ -29,7 +29,7 @@ public:
         : base(memory, call.call, how),
           mine_(call),
           wide_(memory, call, longest),
-          a_(adjoint_chunk<L>::carve(memory, call, how.piece)),
+          a_(adjoint_chunk<L>::carve(memory, call, chunk_)),
           piece_(how.piece),
           every_(call.every) {
         index const chunks = chunks_of(longest), stored = (chunks + every_ - 1) / every_;
@@ -38,6 +38,8 @@ public:
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
         spare_ = memory.template take<A>(weights::scales_state ? state_size() : 0);
         d_state_ = memory.template take<A>(state_size());
+        chunk_.ahead = lines_ahead(memory, chunk_.rows * form::rows_ahead(call.call) + chunk_.depth,
+                                   std::max(chunk_.depth, chunk_.width) * index(sizeof(A)), asks());
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
     }
@@ -179,9 +181,27 @@ private:
                 write_only(where, how, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, add_);
+            look_back(one, first, how.read && how.write && stores_states());
             if (one.retreat(first, end - first)) return first;
             first += (end - first + 1) / 2;
         }
+    }
+
+    /// How often the products of a chunk ask, three on the written side and two for each reader.
+    index asks() const noexcept {
+        return (3 + 2 * call_.group()) * calls_between<L>(chunk_.rows, chunk_.depth, chunk_.width);
+    }
+
+    /// Asks for what the places in front of `end` need.
+    void look_back(form& one, index end, bool stored) noexcept {
+        chunk_.ahead.clear();
+        one.look_back(end, std::min(end, piece_));
+        if (stored && every_ == 1 && end >= piece_) {
+            auto const* const state =
+                reinterpret_cast<std::byte const*>(stored_ + (end - 1) / piece_ * state_size());
+            chunk_.ahead.add(state, chunk_.depth * chunk_.width * index(sizeof(A)));
+        }
+        chunk_.ahead.pace(asks());
     }
 
     /// dS behind the last token: as handed in, or zero.

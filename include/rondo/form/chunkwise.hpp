@@ -125,6 +125,9 @@ private:
             note(where.query_side(call.q, g), call.depth);
             note(where.query_side(call.o, g), call.width);
         }
+        index const readers = how.read ? call.group() : 0;
+        index const products = readers + (how.write ? 1 : 0) + (call.what.delta ? 1 : 0);
+        c.ahead.pace(products * calls_between<L>(whole_tiles(c.count), c.depth, c.width));
     }
 
     /// The outputs of query head g for the readers [first, first + count).

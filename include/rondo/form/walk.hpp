@@ -121,7 +121,7 @@ protected:
         carried<A> const from = call_.part(call_.in, sequence, head);
         if (from.s == nullptr) return;
         for (index d = 0; d < call_.depth; ++d) {
-            std::copy_n(from.s + d * call_.width, call_.width, to.s + d * to.row_step);
+            std::copy_n(from.s + d * call_.state_width, call_.width, to.s + d * to.row_step);
         }
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.max == nullptr) return;
@@ -138,7 +138,7 @@ protected:
         if (to.s == nullptr) return;
         head_state<A> const from = state(slot);
         for (index d = 0; d < call_.depth; ++d) {
-            std::copy_n(from.s + d * from.row_step, call_.width, to.s + d * call_.width);
+            std::copy_n(from.s + d * from.row_step, call_.width, to.s + d * call_.state_width);
         }
         if (to.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (to.max == nullptr) return;

@@ -93,7 +93,8 @@ struct chunk {
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
         c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
-                              std::max(c.depth, c.width) * index(sizeof(A)));
+                              std::max(c.depth, c.width) * index(sizeof(A)),
+                              (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));
         return c;
     }
 

@@ -23,8 +23,8 @@ template <class L, class Tile>
         index const column = e + p * L::width, token = first + row + r;
         P left = L::load(values.at(token, column)) - read;
         for (int j = 0; j < r; ++j) {
-            P const pair = L::broadcast(*scores.at(row + r, token - r + j));
-            left = left - pair * L::load(values.at(token - r + j, column));
+            P const pair = L::broadcast(-*scores.at(row + r, token - r + j));
+            left = L::fma(pair, L::load(values.at(token - r + j, column)), left);
         }
         if (rest.data != nullptr) L::store(rest.at(token, column), left);
         L::store(values.at(token, column), L::broadcast(c.beta[token]) * left);
@@ -37,12 +37,13 @@ template <class L>
 inline void solve(chunk<L>& c, typename L::value const* factors,
                   head_state<typename L::value> const& state, index first, index count,
                   matrix<typename L::value> rest = {nullptr, 0}) noexcept {
-    for_tiles<L>(whole_tiles(count), c.width,
-                 [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
-                     Tile sum;
-                     read_tile(c, factors, state, first + row, row, e, sum);
-                     substitute<L>(c, first, row, e, sum, rest);
-                 });
+    // The same tiles of rows for all columns, or the bits would tell how columns were shared out.
+    for_tiles<L, true>(whole_tiles(count), c.width,
+                       [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
+                           Tile sum;
+                           read_tile(c, factors, state, first + row, row, e, sum);
+                           substitute<L>(c, first, row, e, sum, rest);
+                       });
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

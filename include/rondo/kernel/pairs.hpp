@@ -54,7 +54,9 @@ template <class L, class Tile>
                                              head_state<typename L::value> const& state, index keys,
                                              index row, index e, Tile& sum) noexcept {
     sum.clear();
-    sum.add(c.queries().from(row), {state.s + e, state.row_step}, c.depth, [&] { c.ahead.ask(); });
+    auto next = c.ahead.take(c.depth / tile_rows);
+    sum.add(c.queries().from(row), {state.s + e, state.row_step}, c.depth,
+            [&] { lines_ahead::ask(next); });
     if (factors != nullptr) sum.scale(factors + row);
     sum.add(c.score_rows().from(row), c.values().from(0, e), keys);
 }

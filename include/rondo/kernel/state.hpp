@@ -32,7 +32,9 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         // otherwise round against the large state one by one.
         Tile sum;
         sum.clear();
-        sum.add(keys.from(0, d).turned(), values.from(0, e), count, [&] { c.ahead.ask(); });
+        auto next = c.ahead.take(count / tile_rows);
+        sum.add(keys.from(0, d).turned(), values.from(0, e), count,
+                [&] { lines_ahead::ask(next); });
         matrix<typename L::value> const s{state.s + d * state.row_step + e, state.row_step};
         sum.add_scaled(carry + d, s);
         sum.store(s);

@@ -51,8 +51,6 @@ struct one_lane {
     static pack inverse(pack x) noexcept { return A(1) / x; }
     static pack exp(pack x) noexcept { return std::exp(x); }
     static A sum(pack x) noexcept { return x; }
-    /// The sums of `width` packs, one in each lane.
-    static pack sums(pack const (&x)[1]) noexcept { return x[0]; }
     /// The first `count` lanes, at most all; the others zero.
     static pack first(pack x, std::int64_t count) noexcept { return count > 0 ? x : A(0); }
     /// Packs as columns become packs as rows.
@@ -86,50 +84,6 @@ inline xsimd::batch<A> power_of_two(xsimd::batch<A> const& n) noexcept {
     constexpr A magic = A(3) * A(bits(1) << (mantissa - 1));
     constexpr A bias = sizeof(A) == 4 ? 127 : 1023;
     return recast<A>(recast<bits>(n + xsimd::batch<A>(magic + bias)) << mantissa);
-}
-
-/// One step of adding up packs: half of the lanes of `a + its other half`, then the same of `b`.
-/// Halves are taken within 128 bits first, where shuffles are cheap, then across.
-template <class A, int Level, std::size_t... Lane>
-inline xsimd::batch<A> fold(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
-                            std::index_sequence<Lane...>) noexcept {
-    using pack = xsimd::batch<A>;
-    using native = typename pack::register_type;
-    constexpr int width = int(sizeof...(Lane)), quad = 16 / int(sizeof(A));
-    constexpr int inner = quad == 4 ? 2 : 1;  // levels within 128 bits
-    constexpr auto source = [](int lane, bool upper) {
-        if (Level < inner) {  // interleave runs of 2^Level lanes
-            constexpr int run = 1 << Level;
-            int const block = lane / quad * quad, within = lane % quad;
-            int const position = within / (2 * run) * run + within % run;
-            return block + position + (upper ? quad / 2 : 0) + (within / run % 2) * width;
-        }
-        // whole 128-bit blocks, in which 2^(Level - inner) groups of partial sums follow each other
-        int const blocks = width / quad, group = blocks >> (Level < inner ? 0 : Level - inner);
-        int const half = group / 2, block = lane / quad, mine = block % (blocks / 2);
-        int const position = mine / half * group + mine % half + (upper ? half : 0);
-        return position * quad + lane % quad + (block < blocks / 2 ? 0 : width);
-    };
-    auto const x = native(a), y = native(b);
-    return pack(native(__builtin_shufflevector(x, y, source(int(Lane), false)...))) +
-           pack(native(__builtin_shufflevector(x, y, source(int(Lane), true)...)));
-}
-
-/// The sums of `width` packs, in order, one in each lane: 2 (width - 1) shuffles. xsimd's own
-/// (haddp) puts them in the wrong order for 16 floats in release 8.1.
-template <class A, int Level = 0, std::size_t Count>
-inline xsimd::batch<A> fold_all(xsimd::batch<A> const (&x)[Count]) noexcept {
-    if constexpr (Count == 1) {
-        return x[0];
-    } else {
-        xsimd::batch<A> half[Count / 2];
-        RONDO_UNROLL
-        for (std::size_t i = 0; i < Count / 2; ++i) {
-            half[i] = fold<A, Level>(x[2 * i], x[2 * i + 1],
-                                     std::make_index_sequence<xsimd::batch<A>::size>{});
-        }
-        return fold_all<A, Level + 1>(half);
-    }
 }
 
 /// The lanes of a and b that a step of a transpose over blocks of `Block` lanes gathers: its first
@@ -182,10 +136,15 @@ struct simd_lanes {
     static pack inverse(pack x) noexcept {
         if constexpr (sizeof(A) == 8) {
             return pack(A(1)) / x;
-        } else {  // an estimate of 8 bits or more, doubled twice: a division takes 16 cycles
+        } else {  // an estimate, its bits doubled by each step: a division takes 16 cycles
+            constexpr int steps = sizeof(pack) == 64 ? 1 : 2;  // AVX-512 begins with 14 bits
             pack estimate = xsimd::reciprocal(x);
-            estimate = estimate * xsimd::fnma(estimate, x, pack(A(2)));
-            return estimate * xsimd::fnma(estimate, x, pack(A(2)));
+            pack const minus_x = pack(A(0)) - x;
+            RONDO_UNROLL
+            for (int i = 0; i < steps; ++i) {
+                estimate = estimate * xsimd::fma(estimate, minus_x, pack(A(2)));
+            }
+            return estimate;
         }
     }
     static pack exp(pack x) noexcept;
@@ -197,7 +156,6 @@ struct simd_lanes {
         }
         return lanes[0];
     }
-    static pack sums(pack const (&x)[width]) noexcept { return fold_all<A>(x); }
     static pack first(pack x, std::int64_t count) noexcept {
         static constexpr auto numbers = []<std::size_t... Lane>(std::index_sequence<Lane...>) {
             return std::array<A, width>{A(Lane)...};

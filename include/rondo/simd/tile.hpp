@@ -6,6 +6,7 @@
 #include <rondo/error.hpp>
 #include <rondo/simd/lanes.hpp>
 
+#include <algorithm>
 #include <type_traits>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -13,20 +14,29 @@ namespace rondo::inline RONDO_ISA::detail {
 /// Rows come in multiples of this many, products in multiples of as many steps.
 inline constexpr int tile_rows = 4;
 
-/// A matrix in memory: element (row, column) at data[row * row_step + column * column_step].
+template <class A>
+struct turned_matrix;
+
+/// A matrix in memory: element (row, column) at data[row * row_step + column].
 template <class A>
 struct matrix {
     A* data;
     index row_step;
-    index column_step = 1;
 
     constexpr A* at(index row, index column = 0) const noexcept {
-        return data + row * row_step + column * column_step;
+        return data + row * row_step + column;
     }
-    constexpr matrix turned() const noexcept { return {data, column_step, row_step}; }
     constexpr matrix from(index row, index column = 0) const noexcept {
-        return {at(row, column), row_step, column_step};
+        return {at(row, column), row_step};
     }
+    constexpr turned_matrix<A> turned() const noexcept { return {data, row_step}; }
+};
+
+/// Its transpose: element (row, column) at data[row + column * column_step].
+template <class A>
+struct turned_matrix {
+    A* data;
+    index column_step;
 };
 
 struct nothing_between {
@@ -65,24 +75,18 @@ public:
     template <class Between = nothing_between>
     [[gnu::always_inline]] void add(matrix<A> a, matrix<A> b, index depth,
                                     Between const& between = {}) noexcept {
-        A const *a_k = a.data, *b_k = b.data;
-        for (index k = 0; k < depth; k += tile_rows) {
-            between();
-            RONDO_UNROLL
-            for (int step = 0; step < tile_rows; ++step, a_k += a.column_step, b_k += b.row_step) {
-                P columns[Packs];
-                RONDO_UNROLL
-                for (int p = 0; p < Packs; ++p) columns[p] = L::load(b_k + p * L::width);
-                RONDO_UNROLL
-                for (int r = 0; r < Rows; ++r) {
-                    P const element = L::broadcast(a_k[r * a.row_step]);
-                    RONDO_UNROLL
-                    for (int p = 0; p < Packs; ++p) {
-                        sums_[r][p] = L::fma(element, columns[p], sums_[r][p]);
-                    }
-                }
-            }
-        }
+        // One pointer for four rows: a pointer for each would not stay in a register.
+        A const* rows_of_a[Rows / tile_rows];
+        RONDO_UNROLL
+        for (int r = 0; r < Rows; r += tile_rows) rows_of_a[r / tile_rows] = a.at(r);
+        add_steps(b, depth, between, [&](index k, int r) {
+            return rows_of_a[r / tile_rows][k + (r % tile_rows) * a.row_step];
+        });
+    }
+    template <class Between = nothing_between>
+    [[gnu::always_inline]] void add(turned_matrix<A> a, matrix<A> b, index depth,
+                                    Between const& between = {}) noexcept {
+        add_steps(b, depth, between, [&](index k, int r) { return a.data[k * a.column_step + r]; });
     }
     /// Calls body(sum, row, pack) for every pack.
     template <class Body>
@@ -95,29 +99,66 @@ public:
     }
 
 private:
+    template <class Between, class Element>
+    [[gnu::always_inline]] void add_steps(matrix<A> b, index depth, Between const& between,
+                                          Element const& element) noexcept {
+        for (index k = 0; k < depth; k += tile_rows) {
+            between();
+            RONDO_UNROLL
+            for (int step = 0; step < tile_rows; ++step) {
+                P columns[Packs];
+                RONDO_UNROLL
+                for (int p = 0; p < Packs; ++p) columns[p] = L::load(b.at(k + step, p * L::width));
+                RONDO_UNROLL
+                for (int r = 0; r < Rows; ++r) {
+                    P const factor = L::broadcast(element(k + step, r));
+                    RONDO_UNROLL
+                    for (int p = 0; p < Packs; ++p) {
+                        sums_[r][p] = L::fma(factor, columns[p], sums_[r][p]);
+                    }
+                }
+            }
+        }
+    }
+
     P sums_[Rows][Packs];
 };
 
 /// Calls body(type_identity<Tile>, row, column) for tiles that cover rows x columns, panels of
 /// columns outermost: 4 x 4 packs fill half of 32 registers while the right factor streams by,
-/// 16 x 1 take what is left over. `rows` is a multiple of tile_rows, `columns` whole packs.
-template <class L, class Body>
+/// 16 x 1 take what is left over, or 4 x 1 where rows must not be taken together (`Low`). `rows` is
+/// a multiple of tile_rows, `columns` whole packs.
+template <class L, bool Low = false, class Body>
 inline void for_tiles(index rows, index columns, Body const& body) noexcept {
     constexpr index panel = index(L::packs) * L::width;
-    constexpr int tall = tile_rows * L::packs;
+    [[maybe_unused]] constexpr int tall = tile_rows * L::packs;
     index column = 0;
     for (; column + panel <= columns; column += panel) {
         for (index row = 0; row < rows; row += tile_rows) {
             body(std::type_identity<tile<L, tile_rows, L::packs>>{}, row, column);
         }
     }
-    for (; column < columns; column += L::width) {
-        index row = 0;
-        for (; row + tall <= rows; row += tall)
-            body(std::type_identity<tile<L, tall, 1>>{}, row, column);
-        for (; row < rows; row += tile_rows)
-            body(std::type_identity<tile<L, tile_rows, 1>>{}, row, column);
+    if constexpr (L::packs > 1) {
+        for (; column < columns; column += L::width) {
+            index row = 0;
+            if constexpr (!Low) {
+                for (; row + tall <= rows; row += tall) {
+                    body(std::type_identity<tile<L, tall, 1>>{}, row, column);
+                }
+            }
+            for (; row < rows; row += tile_rows) {
+                body(std::type_identity<tile<L, tile_rows, 1>>{}, row, column);
+            }
+        }
     }
+}
+
+/// About how often a product of rows x depth and depth x columns calls `between`; no less often
+/// than one of its tiles, whichever of the three is the depth.
+template <class L>
+constexpr index calls_between(index rows, index depth, index columns) noexcept {
+    index const all = rows * depth * columns / (tile_rows * tile_rows * L::packs * L::width);
+    return std::max({all, rows / tile_rows, depth / tile_rows, columns / tile_rows});
 }
 
 /// to(c, r) = from(r, c) for r < rows and c < columns. Whole packs are read of every row of `from`

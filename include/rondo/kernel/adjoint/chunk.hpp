@@ -63,21 +63,21 @@ struct adjoint_chunk {
     A* row[2];    // [depth or width]
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
-    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, index piece) {
+    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call,
+                               chunk<L> const& forward) {
         adjoint_chunk c{};
         bool const delta = call.call.what.delta;
         c.call = &call;
-        c.depth = padded<L>(call.call.depth);
-        c.width = padded<L>(call.call.width);
-        index const rows = whole_tiles(piece);
-        c.columns = padded<L>(rows);
+        c.depth = forward.depth;
+        c.width = forward.width;
+        index const rows = forward.rows;
+        c.columns = forward.columns;
+        c.d_num = forward.out;
         c.gates = call.call.what.per_channel() ? c.depth : 1;
         for (A** rows_of_depth : {&c.d_q, &c.keys, &c.d_k}) {
             *rows_of_depth = memory.template take<A>(rows * c.depth);
         }
-        for (A** rows_of_width : {&c.d_num, &c.d_v}) {
-            *rows_of_width = memory.template take<A>(rows * c.width);
-        }
+        c.d_v = memory.template take<A>(rows * c.width);
         c.d_den = memory.template take<A>(rows);
         c.turned = memory.template take<A>(c.width * c.columns);
         c.v = memory.template take<A>(c.width * c.columns);

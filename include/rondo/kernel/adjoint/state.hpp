@@ -24,7 +24,9 @@ inline void read_transposed(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L:
                  [&]<class Tile>(std::type_identity<Tile>, index d, index token) {
                      Tile sum;
                      sum.clear();
-                     sum.add(s.from(d), turned.from(0, token), c.width, [&] { c.ahead.ask(); });
+                     auto next = c.ahead.take(c.width / tile_rows);
+                     sum.add(s.from(d), turned.from(0, token), c.width,
+                             [&] { lines_ahead::ask(next); });
                      sum.store(product.from(d, token));
                  });
     turn<L>(product, c.depth, whole_tiles(c.count), to);
