@@ -9,11 +9,13 @@ namespace {
 
 namespace rd = rondo;
 
-std::vector<float> values(rd::index n, float low, float high) {
+/// The same values in float and double.
+template <class T>
+std::vector<T> values(rd::index n, float low, float high) {
     std::mt19937 generator{7};
     std::uniform_real_distribution<float> uniform{low, high};
-    std::vector<float> result(std::size_t(n), 0);
-    for (float& x : result) x = uniform(generator);
+    std::vector<T> result(std::size_t(n), 0);
+    for (T& x : result) x = uniform(generator);
     return result;
 }
 
@@ -26,32 +28,83 @@ struct turn_shape {
 };
 
 /// An encoding of x [batch, time, head, channel]; `widen` is how many channels y has for each of x.
+template <class T>
+struct turn_problem {
+    turn_shape s;
+    rd::index widen;
+    std::vector<T> x = values<T>(s.batch * s.time * s.heads * s.depth, -1, 1);
+    std::vector<T> theta = values<T>(s.heads * s.depth, 0, 1);
+    std::vector<T> y = std::vector<T>(std::size_t(widen) * x.size());
+
+    template <class Call>
+    void run(Call const& call) {
+        rd::index const angles = widen == 2 ? s.depth : s.depth / 2;
+        rd::view<T const, 2> const angle(theta.data(), {s.heads, angles});
+        call(rd::bthd(std::as_const(x), s.batch, s.time, s.heads, s.depth), angle,
+             rd::bthd(y, s.batch, s.time, s.heads, widen * s.depth));
+    }
+};
+
 template <class Call>
 void turn(benchmark::State& state, turn_shape const& s, rd::index widen, Call const& call) {
-    rd::index const size = s.batch * s.time * s.heads * s.depth;
-    auto const x = values(size, -1, 1), theta = values(s.heads * s.depth, 0, 1);
-    std::vector<float> y(std::size_t(widen * size));
-    auto const in = rd::bthd(x, s.batch, s.time, s.heads, s.depth);
-    auto const out = rd::bthd(y, s.batch, s.time, s.heads, widen * s.depth);
-    rd::index const angles = widen == 2 ? s.depth : s.depth / 2;
-    rd::view<float const, 2> const angle(theta.data(), {s.heads, angles});
-    bench::report(state, 6.0 * double(size), 4.0 * double((1 + widen) * size), -1, 1,
-                  [&] { call(in, angle, out); });
+    turn_problem<float> problem{s, widen};
+    turn_problem<double> exact{s, widen};
+    problem.run(call);
+    exact.run(call);
+    auto const size = double(problem.x.size());
+    bench::report(state, 6 * size, 4 * double(1 + widen) * size,
+                  bench::error_of(problem.y, exact.y), 1, [&] { problem.run(call); });
 }
 
 /// tpe of x [time, channel] with m exponentials.
+template <class T>
+struct toeplitz_problem {
+    rd::index time, channels, m;
+    std::vector<T> x = values<T>(time * channels, -1, 1), b = values<T>(channels * m, -1, 1);
+    std::vector<T> log_lambda = values<T>(channels * m, -1, -0.01F);
+    std::vector<T> y = std::vector<T>(x.size());
+
+    void run() {
+        rd::view<T const, 2> const in(x.data(), {time, channels}), bs(b.data(), {channels, m}),
+            ls(log_lambda.data(), {channels, m});
+        rd::position::tpe().forward(rd::exec::simd, {in, bs, ls},
+                                    rd::view<T, 2>(y.data(), {time, channels}));
+    }
+};
+
 void toeplitz(benchmark::State& state, rd::index time, rd::index channels, rd::index m) {
-    auto const x = values(time * channels, -1, 1), b = values(channels * m, -1, 1);
-    auto const log_lambda = values(channels * m, -1, -0.01F);
-    std::vector<float> y(x.size());
-    rd::view<float const, 2> const in(x.data(), {time, channels});
-    rd::view<float const, 2> const bs(b.data(), {channels, m}),
-        ls(log_lambda.data(), {channels, m});
-    rd::view<float, 2> const out(y.data(), {time, channels});
-    bench::report(state, 4.0 * double(time * channels * m), 8.0 * double(time * channels), -1, 1,
-                  [&] {
-                      rd::position::tpe().forward(rd::exec::simd, {in, bs, ls}, out);
-                  });
+    toeplitz_problem<float> problem{time, channels, m};
+    toeplitz_problem<double> exact{time, channels, m};
+    problem.run();
+    exact.run();
+    bench::report(state, 4.0 * double(time * channels * m), 8.0 * double(time * channels),
+                  bench::error_of(problem.y, exact.y), 1, [&] { problem.run(); });
+}
+
+/// An operator with fused rotation; of_plain: its time over that of the operator without, the
+/// better of turns that alternate.
+template <class... Policies>
+void fused(benchmark::State& state) {
+    static constexpr auto plain = rd::attention(Policies{}...);
+    static constexpr auto turned =
+        rd::attention(Policies{}..., rd::position::fused(rd::lrpe::rotation));
+    bench::shape const s{.time = 4096};
+    bench::problem<float> problem(s);
+    bench::problem<double> exact(s);
+    auto const run = [](auto op, auto& on) {
+        on.template with_inputs<decltype(op)::composition>(
+            [&](auto const& in, auto const& o) { op.forward(rd::exec::simd, in, o); });
+    };
+    double best[2] = {1e9, 1e9};
+    for (int attempt = 0; attempt < 40; ++attempt) {
+        best[0] = std::min(best[0], bench::seconds_of([&] { run(plain, problem); }));
+        best[1] = std::min(best[1], bench::seconds_of([&] { run(turned, problem); }));
+    }
+    run(turned, exact);
+    bench::report(state, s.flops(), s.bytes(plain.composition),
+                  bench::error_of(problem.output(), exact.output()), 1,
+                  [&] { run(turned, problem); });
+    state.counters["of_plain"] = best[1] / best[0];
 }
 
 }  // namespace
@@ -83,6 +136,10 @@ int main(int argc, char** argv) {
                 [=](auto& state) { toeplitz(state, 4096, channels, m); });
         }
     }
+    add("fused/none/T4096", fused<rd::decay::none_t>);
+    add("fused/scalar/T4096", fused<rd::decay::scalar_t>);
+    add("fused/vector/T4096", fused<rd::decay::vector_t>);
+    add("fused/single_scan/T4096", fused<rd::decay::additive_t, rd::bidirectional_t>);
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
 }

@@ -60,6 +60,49 @@ inline void define_additive(head_of const& head, std::vector<double> const& norm
     }
 }
 
+/// The values of one head by MD-TPE: the sum over both axes of a weighted sum along the line.
+inline std::vector<double> encoded_values(head_of const& head, patch_grid const& grid) {
+    std::vector<double> kernel(static_cast<std::size_t>(std::max(grid.rows, grid.cols)));
+    for (std::size_t apart = 0; apart < kernel.size(); ++apart) {
+        kernel[apart] = tpe_b * std::exp(static_cast<double>(apart) * tpe_log_lambda);
+    }
+    std::vector<double> result(static_cast<std::size_t>(head.all.count) * channels);
+    auto const add = [&](int t, int s, int apart) {
+        for (int e = 0; e < channels; ++e) {
+            result[static_cast<std::size_t>(t * channels + e)] +=
+                kernel[static_cast<std::size_t>(std::abs(apart))] * head.v(s, e);
+        }
+    };
+    for (int t = 0; t < head.all.count; ++t) {
+        int const row = t / grid.cols, col = t % grid.cols;
+        for (int r = 0; r < grid.rows; ++r) add(t, r * grid.cols + col, row - r);
+        for (int c = 0; c < grid.cols; ++c) add(t, row * grid.cols + c, col - c);
+    }
+    return result;
+}
+
+/// define_additive with positions: the score of channel d has the factor cos((s_i - s_j) theta_d),
+/// s the row for the first half of the channels and the column for the second.
+inline void define_positioned(head_of const& head, std::vector<double> const& normaliser,
+                              std::vector<double> const& encoded, patch_grid const& grid,
+                              std::vector<float> const& theta, int reader, double scale,
+                              double* out) {
+    for (int j = 0; j < head.all.count; ++j) {
+        int const rows = reader / grid.cols - j / grid.cols;
+        int const cols = reader % grid.cols - j % grid.cols;
+        double score = 0;
+        for (int d = 0; d < channels; ++d) {
+            int const apart = d < channels / 2 ? rows : cols;
+            double const angle = theta[static_cast<std::size_t>(d % (channels / 2))];
+            score += head.q(reader, d) * std::cos(apart * angle) *
+                     std::exp(head.logit(j, d) - normaliser[static_cast<std::size_t>(d)]);
+        }
+        for (int e = 0; e < channels; ++e) {
+            out[e] += scale * score * encoded[static_cast<std::size_t>(j * channels + e)];
+        }
+    }
+}
+
 /// w_d(i, j) = exp(sum of the log decays after j up to i), from the reader i back along `path`.
 inline void define_decay(head_of const& head, std::vector<int> const& path, int reader,
                          double scale, double* out) {

@@ -1,6 +1,6 @@
-// One scan or four? A picture's patches, mixed by LightNet's single additive scan and by the scans
-// that an operator with multiplicative decay needs. `one_scan --help` says what is read and how it
-// becomes tokens.
+// One scan or four? A picture's patches, mixed by LightNet's single additive scan, without and with
+// positions, and by the scans that an operator with multiplicative decay needs. `one_scan --help`
+// says what is read and how it becomes tokens.
 #include "contender.hpp"
 #include "definition.hpp"
 #include "figure.hpp"
@@ -9,6 +9,7 @@
 #include "options.hpp"
 #include "patches.hpp"
 #include "picture.hpp"
+#include "positions.hpp"
 #include "tokens.hpp"
 
 #include <rondo/rondo.hpp>
@@ -19,6 +20,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,7 +30,7 @@ namespace {
 namespace rd = rondo;
 using namespace one_scan;
 
-/// What the program shows is these three operators; the rest of it prepares and draws.
+/// What the program shows is these operators; the rest of it prepares and draws.
 std::vector<contender> make_contenders(tokens const& data, patch_grid const& patches, int threads) {
     static constexpr auto lightnet = rd::attention(rd::decay::additive, rd::bidirectional);
     static constexpr auto gla = rd::attention(rd::decay::vector, rd::causal);
@@ -51,6 +53,13 @@ std::vector<contender> make_contenders(tokens const& data, patch_grid const& pat
                           lightnet.forward(place, {q, rd::ones, v, z}, o, {.scale = scale});
                       },
                       {}});
+    auto const placed = std::make_shared<positioned_scan>(data, patches, threads);
+    result.push_back({"LightNet with MD-TPE and MD-LRPE, one scan",
+                      "the same with positions",
+                      "TPE and LRPE",
+                      1,
+                      [=](values v, outputs o) { placed->forward(q, v, o, scale); },
+                      {}});
     result.push_back({"vector decay: one causal scan",
                       "one causal scan",
                       "vector decay",
@@ -70,22 +79,30 @@ std::vector<contender> make_contenders(tokens const& data, patch_grid const& pat
     return result;
 }
 
-/// The definitions of the three, in the same order.
+/// Their definitions, in the same order.
 void add_definitions(std::vector<contender>& contenders, tokens const& data,
                      patch_grid const& patches) {
     double const scale = 1 / std::sqrt(channels);
-    std::vector<std::vector<double>> normalisers;
-    for (int h = 0; h < heads; ++h) normalisers.push_back(log_normaliser({data, h}));
+    std::vector<std::vector<double>> normalisers, encoded;
+    for (int h = 0; h < heads; ++h) {
+        normalisers.push_back(log_normaliser({data, h}));
+        encoded.push_back(encoded_values({data, h}, patches));
+    }
     contenders[0].define = [=](head_of const& head, int reader, double* out) {
         define_additive(head, normalisers[static_cast<std::size_t>(head.head)], reader, scale, out);
     };
     std::vector<std::vector<int>> const paths = {
         walk(patches, false, false), walk(patches, false, true), walk(patches, true, false),
         walk(patches, true, true)};
+    auto const theta = lrpe_theta(patches);
     contenders[1].define = [=](head_of const& head, int reader, double* out) {
-        define_decay(head, paths[0], reader, scale, out);
+        auto const h = static_cast<std::size_t>(head.head);
+        define_positioned(head, normalisers[h], encoded[h], patches, theta, reader, scale, out);
     };
     contenders[2].define = [=](head_of const& head, int reader, double* out) {
+        define_decay(head, paths[0], reader, scale, out);
+    };
+    contenders[3].define = [=](head_of const& head, int reader, double* out) {
         for (auto const& path : paths) define_decay(head, path, reader, scale, out);
     };
 }
@@ -191,8 +208,8 @@ void run(options const& wanted) {
     auto contenders = make_contenders(data, grid, threads);
     add_definitions(contenders, data, grid);
     auto maps = compare_all(contenders, data, grid, marked);
-    // the table begins with the single scan, the drawing ends with it
-    std::rotate(maps.begin(), maps.begin() + 1, maps.end());
+    // the table begins with the single scans, the drawing ends with them
+    std::rotate(maps.begin(), maps.begin() + 2, maps.end());
     save_png(wanted.out, draw_figure(image, grid, marked, maps));
     std::printf("\nwritten: %s\n", wanted.out.c_str());
 }

@@ -29,10 +29,10 @@ struct options {
 inline constexpr std::string_view help_text = R"(usage: one_scan [PICTURE] [options]
 
 Turns a picture (PNG, JPEG or PPM; the default is a portrait of an astronaut) into a grid of patch
-tokens and mixes them with three operators: LightNet's single additive scan, one causal scan of a
-vector-decay operator, and the four scans that such an operator needs to see a picture from every
-side. Prints what each costs and how far it is from its quadratic definition, and draws how
-strongly each patch influences the output at a marked patch.
+tokens and mixes them: by LightNet's single additive scan, by the same with positions, by one
+causal scan of a vector-decay operator, and by the four scans that such an operator needs to see a
+picture from every side. Prints what each costs and how far it is from its quadratic definition,
+and draws how strongly each patch influences the output at a marked patch.
 
 options
   --patch N        patches of N x N pixels (default: the smallest N from 4 on that gives at most
@@ -54,6 +54,12 @@ head asks 'how much of pattern d is in this patch?' (answer p_d), and 32 channel
     values                v, a projection of its own
 All operators share q and v. The vector-decay operator reads k and g, LightNet reads z alone: its
 keys are ones.
+
+Positions: MD-LRPE turns queries and keys by their row and their column, so that channel d of a pair
+of patches weighs cos(distance theta_d), theta_d from 1 to about 1 over the patches of a side;
+MD-TPE spreads every value along its row and its column, 0.5 exp(-0.7 distance) each, in
+element-wise sweeps that are part of the time shown. Without positions the additive scan takes the
+patches for a bag: shuffled, they would weigh the same.
 
 exit codes: 0 done, 1 the picture cannot be used, 2 the command line makes no sense
 )";

@@ -1,8 +1,10 @@
-// From patch features to q, k, v and gates, through seeded random projections.
+// From patch features to q, k, v and gates, through seeded random projections, and what positions
+// add.
 #pragma once
 
 #include "patches.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
@@ -121,6 +123,21 @@ inline void write_head(table const& features, int head, normal_numbers& normal, 
             result.v[at + d] = static_cast<float>(values.row(t)[d]);
         }
     }
+}
+
+/// MD-TPE weighs the tokens at distance s along either axis by b exp(log_lambda s).
+inline constexpr float tpe_b = 0.5F, tpe_log_lambda = -0.7F;
+
+/// The angles of an axis, half as many as channels, in radians a patch: from 1 to about one
+/// across the whole picture. A model would learn them.
+inline std::vector<float> lrpe_theta(patch_grid const& patches) {
+    std::vector<float> theta(channels / 2);
+    double const across = std::max(patches.rows, patches.cols);
+    for (std::size_t i = 0; i < theta.size(); ++i) {
+        double const part = static_cast<double>(i) / static_cast<double>(theta.size());
+        theta[i] = static_cast<float>(std::pow(across, -part));
+    }
+    return theta;
 }
 
 /// The same picture gives the same tokens everywhere.

@@ -13,6 +13,7 @@
 #include <rondo/form.hpp>
 #include <rondo/form/step.hpp>
 #include <rondo/normalize.hpp>
+#include <rondo/position/places.hpp>
 #include <rondo/update.hpp>
 
 #include <type_traits>
@@ -26,7 +27,22 @@ inline void dispatch(Place const& place, problem<A> const& call) {
     if constexpr (runs_on_host<Place>) {
         run<lanes_of<Place, A>, What.decay>(call, threads_of(place));
     } else {
+        refuse_turned<What>();
         run_on(place, composition_constant<What>{}, call);  // found where the place is defined
+    }
+}
+
+/// Notes where the tokens of a call stand, that of every packed sequence from the same place on.
+template <composition What, class A>
+inline void take_places(char const* name, problem<A>& call, position::places const& at) {
+    if constexpr (What.turned) {
+        for (index s = 0; s < call.sequences; ++s) {
+            check_places({name}, at.grid, at.skip, at.offset, call.length_of(s), "q");
+        }
+        call.places = {at.grid, at.skip, at.offset.value_or(0)};
+        call.base = at.base;
+    } else if (at != position::places{}) {
+        refuse(name, {"places are given (.at), expected none (0) without position::fused"});
     }
 }
 
@@ -47,10 +63,11 @@ struct stateless_options {
     no_state in{}, out{};
     double scale = 1;
     double eps = 1e-6;
+    position::places at{};
 
     template <class A>
     operator options<A>() const {
-        return {.scale = scale, .eps = eps};
+        return {.scale = scale, .eps = eps, .at = at};
     }
 };
 
@@ -94,6 +111,7 @@ public:
         view<T, 4> const& o,
         std::type_identity_t<detail::options_of<What, accumulator_t<T>>> const& with = {}) const {
         auto call = detail::check_call<What, T, false>("attention", in, o, with);
+        detail::take_places<What>("attention", call, with.at);
         auto passes = detail::passes_of(What);
         std::span<detail::pass> const used(passes.items.data(), passes.count);
         detail::merge(used);
@@ -119,6 +137,7 @@ public:
         using A = accumulator_t<T>;
         auto call = detail::check_backward<What, A>("attention backward", in,
                                                     detail::operand<A, 4>(d_o), to, with);
+        detail::take_places<What>("attention backward", call.call, with.at);
         auto const passes = detail::passes_of(What);
         call.call.passes = {passes.items.data(), passes.count};
         detail::dispatch_backward<What>(place, call);
@@ -136,7 +155,8 @@ public:
                       "rondo: step goes with causal and anticausal; a bidirectional operator needs "
                       "the whole sequence: use forward");
         with.out = carried;
-        auto const call = detail::check_call<What, T, true>("attention step", in, o, with);
+        auto call = detail::check_call<What, T, true>("attention step", in, o, with);
+        detail::take_places<What>("attention step", call, with.at);
         detail::dispatch_step<What>(place, call, carried.spare);
     }
 
@@ -161,7 +181,8 @@ public:
 };
 
 /// Composes an operator from policies, in any order, each kind at most once; what is not given is
-/// decay::none, on_read, causal, update::outer, normalize::none, feature::identity and any form.
+/// decay::none, on_read, causal, update::outer, normalize::none, feature::identity, no positions
+/// and any form.
 template <class... Policies>
 consteval auto attention(Policies...) {
     using detail::choice;
@@ -169,7 +190,7 @@ consteval auto attention(Policies...) {
     static_assert(known,
                   "rondo::attention accepts policies: decay::..., causal | anticausal | "
                   "bidirectional, recurrent | quadratic | chunkwise<C>, update::..., "
-                  "normalize::..., feature::...");
+                  "normalize::..., feature::..., position::fused(...)");
     if constexpr (known) {
         constexpr auto count = []([[maybe_unused]] choice wanted) {
             return ((Policies::makes == wanted ? 1 : 0) + ... + 0);
@@ -190,6 +211,8 @@ consteval auto attention(Policies...) {
                       "rondo::attention accepts one normalisation: normalize::none or "
                       "normalize::sum");
         static_assert(count(choice::feature) <= 1, "rondo::attention accepts one feature map");
+        static_assert(count(choice::position) <= 1,
+                      "rondo::attention accepts one position::fused(...)");
         constexpr detail::composition what = [] {
             detail::composition c;
             (Policies::apply(c), ...);

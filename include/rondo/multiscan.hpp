@@ -51,6 +51,7 @@ public:
                  view<T, 4> const& o, detail::stateless_options const& with = {}) const {
         auto call = detail::check_call<What, T, false>("multiscan", in, o, with);
         check_grid("multiscan", call, tokens);
+        detail::take_places<What>("multiscan", call, places_on(tokens, with.at));
         std::array<std::vector<index>, count> orders;
         std::array<detail::pass, 2 * count> passes;
         std::span<detail::pass> const used = route(tokens, orders, passes);
@@ -72,6 +73,7 @@ public:
         auto call = detail::check_backward<What, A>("multiscan backward", in,
                                                     detail::operand<A, 4>(d_o), to, with);
         check_grid("multiscan backward", call.call, tokens);
+        detail::take_places<What>("multiscan backward", call.call, places_on(tokens, with.at));
         std::array<std::vector<index>, count> orders;
         std::array<detail::pass, 2 * count> passes;
         call.call.passes = route(tokens, orders, passes);
@@ -91,6 +93,13 @@ private:
             detail::refuse(name, {"packed sequences have ", call.offsets.size(),
                                   " offsets, expected a grid of one length (0 offsets)"});
         }
+    }
+
+    /// Fused positions are those on the grid itself, whatever the path.
+    template <int Rank>
+    static position::places places_on(grid<Rank> const& tokens, position::places at) {
+        if constexpr (What.turned) at.grid = tokens;
+        return at;
     }
 
     /// The passes of every path, one after the other.

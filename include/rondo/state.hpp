@@ -32,6 +32,16 @@ namespace detail {
 constexpr index step_scratch(index depth, index width) noexcept { return 4 * (depth + width + 32); }
 /// A step's rows lie on the stack up to this many elements; beyond it the state brings them.
 inline constexpr index step_scratch_on_stack = 4096;
+/// Elements that a step of so many heads takes besides the stack.
+constexpr index step_spare(index heads, index depth, index width) noexcept {
+    index const scratch = step_scratch(depth, width);
+    return scratch > step_scratch_on_stack ? heads * scratch : 0;
+}
+
+/// Bytes that the turn of a token takes where positions are fused, and the channels up to which
+/// they lie on the stack.
+constexpr index turn_scratch(index depth) noexcept { return 64 * (depth + 128); }
+inline constexpr index step_depth_on_stack = 768;
 
 }  // namespace detail
 
@@ -140,10 +150,11 @@ public:
 private:
     void allocate() {
         values_.resize(static_cast<std::size_t>(total()));
-        index const scratch = detail::step_scratch(depth_, width_);
-        if (scratch > detail::step_scratch_on_stack) {
-            spare_.resize(static_cast<std::size_t>(rows() * scratch));
+        index spare = detail::step_spare(rows(), depth_, width_);
+        if (what_.turned && depth_ > detail::step_depth_on_stack) {
+            spare += detail::turn_scratch(depth_) / index(sizeof(A));
         }
+        spare_.resize(static_cast<std::size_t>(spare));
     }
 
     void expect_sequence(index sequence) const {

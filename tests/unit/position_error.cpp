@@ -98,3 +98,20 @@ TEST_CASE("encodings and scans refuse extents that do not fit") {
                       contains("y overlaps x"));
     CHECK(d.untouched());
 }
+
+TEST_CASE("an operator refuses places that it does not take or that do not fit") {
+    data d;
+    constexpr auto plain = rd::attention(rd::decay::none);
+    constexpr auto fused = rd::attention(rd::decay::none, rd::position::fused(rd::lrpe::rotation));
+    auto const call = [&](auto op, rd::position::places const& at) {
+        op.forward(rd::exec::simd, {d.x, d.x, d.x}, d.y, {.at = at});
+    };
+    CHECK_THROWS_WITH(call(plain, {.offset = 3}),
+                      contains("places are given (.at), expected none (0) without"));
+    CHECK_THROWS_WITH(call(fused, {.offset = -1}), contains("the offset is -1, expected at least"));
+    CHECK_THROWS_WITH(call(fused, {.grid = rd::grid{5, 2}}),
+                      contains("q has extent 12 along time, expected 10"));
+    CHECK_THROWS_WITH(call(fused, {.grid = rd::grid{5, 2}, .offset = 1}),
+                      contains("q ends at token 13, expected at most 10"));
+    CHECK(d.untouched());
+}

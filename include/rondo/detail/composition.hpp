@@ -15,7 +15,16 @@ enum class form_kind : unsigned char { automatic, recurrent, quadratic, chunkwis
 enum class feature_kind : unsigned char { identity, elu_plus_one, silu, exp, relu, silu_half_unit };
 
 /// The kinds of choice a policy can make; an operator takes each at most once.
-enum class choice : unsigned char { decay, placement, direction, form, update, normalize, feature };
+enum class choice : unsigned char {
+    decay,
+    placement,
+    direction,
+    form,
+    update,
+    normalize,
+    feature,
+    position
+};
 
 struct composition {
     decay_kind decay = decay_kind::none;
@@ -25,6 +34,7 @@ struct composition {
     bool on_write = false;
     bool delta = false;
     bool normalized = false;
+    bool turned = false;  // positions are fused into the operator
     index chunk = 0;
 
     constexpr bool additive() const noexcept {

@@ -13,6 +13,7 @@ template <class A>
 struct stateless_gradient_options {
     double scale = 1, eps = 1e-6;
     index every = 1;
+    position::places at{};
     static constexpr state_view<A const> in{}, d_out{};
     static constexpr state_view<A> d_in{};
 };
@@ -59,6 +60,8 @@ struct gradient_options {
     double eps = 1e-6;
     /// A state is stored every so many chunks, those between are computed once more.
     index every = 1;
+    /// As forward had it.
+    position::places at{};
 };
 
 namespace detail {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/detail/problem.hpp>
+#include <rondo/position/fused.hpp>
 #include <rondo/state.hpp>
 #include <rondo/view.hpp>
 
@@ -151,6 +152,8 @@ struct options {
     double scale = 1;
     /// Added to the denominator of normalize::sum.
     double eps = 1e-6;
+    /// Where the tokens stand, for an operator with position::fused.
+    position::places at{};
 };
 
 }  // namespace rondo::inline RONDO_ISA

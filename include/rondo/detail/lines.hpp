@@ -5,10 +5,9 @@
 
 #include <rondo/detail/arena.hpp>
 #include <rondo/detail/operands.hpp>
+#include <rondo/detail/places.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
-
-inline constexpr int max_axes = 8;
 
 /// The extents of a walk.
 struct line_space {

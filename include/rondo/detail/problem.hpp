@@ -2,6 +2,7 @@
 /// One checked call, as kernels see it: byte strides, element kinds, no policies to repeat.
 #pragma once
 
+#include <rondo/detail/places.hpp>
 #include <rondo/detail/rows.hpp>
 
 #include <array>
@@ -69,6 +70,8 @@ struct problem {
     std::span<index const> offsets;  // of packed sequences
     std::span<pass const> passes;
     A scale = 1, eps = 0;
+    token_places places{};  // with what.turned, as the base of the angles
+    double base = 10000;
 
     index group() const noexcept { return heads == 0 ? 0 : query_heads / heads; }
     index gate_width() const noexcept { return what.decay == decay_kind::additive ? depth : 1; }

@@ -70,6 +70,7 @@ inline void dispatch_backward(Place const& place, adjoint_problem<A> const& call
     if constexpr (runs_on_host<Place>) {
         run_adjoint<lanes_of<Place, A>, What.decay>(call, threads_of(place));
     } else {
+        refuse_turned<What>();
         run_backward_on(place, composition_constant<What>{}, call);  // found where the place is
     }
 }

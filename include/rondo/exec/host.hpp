@@ -23,6 +23,14 @@ inline constexpr bool runs_on_host<exec::simd_t> = true;
 template <>
 inline constexpr bool runs_on_host<exec::openmp_t> = true;
 
+/// Elsewhere chunks are packed by kernels that know no places.
+template <composition What>
+constexpr void refuse_turned() noexcept {
+    static_assert(!What.turned,
+                  "rondo: position::fused goes with exec::serial, simd and openmp; elsewhere call "
+                  "position::lrpe or rope on q and k first");
+}
+
 /// The lanes that a place computes with.
 template <class Place, class A>
 using lanes_of =

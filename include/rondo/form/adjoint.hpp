@@ -242,12 +242,13 @@ private:
         }
     }
 
-    /// Leaves gradients of keys or queries, taken back through the feature map.
+    /// Leaves gradients of keys or queries, taken back through their turn and the feature map.
     void leave(rows_by_token const& from, rows_by_token const& to, matrix<A> gradients,
                bool add) noexcept {
         feature_kind const feature = c_.call->what.feature;
         index const channels = c_.call->depth;
         for (index t = 0; t < c_.count; ++t) {
+            if (c_.call->what.turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
             if (feature != feature_kind::identity) {
                 load_row<L>(a_.row[0], from[c_.tokens[t]], channels, c_.depth);
                 differentiate_feature<L>(feature, a_.row[0], gradients.at(t), a_.row[1], channels,

@@ -41,6 +41,7 @@ struct chunkwise_form {
         c.count = count;
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
+        if (c.call->what.turned) c.turns.hold(c.tokens, count);
         auto const gates = where.key_side(c.call->gate);
         return Weights::load_gates(
             c, state, [&](index t) { return gates[c.tokens[t]]; }, how);
@@ -50,8 +51,7 @@ struct chunkwise_form {
     /// readers follow.
     static void load_written(chunk<L>& c, site<A> const& where, bool paired) noexcept {
         problem<A> const& call = *c.call;
-        load(c, where.key_side(call.k), 0, c.count, call.depth, c.keys());
-        apply(c, c.count, c.keys());
+        pack(c, where.key_side(call.k), 0, c.count, c.keys());
         load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
@@ -69,8 +69,7 @@ struct chunkwise_form {
     /// Loads and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
     static void load_readers(chunk<L>& c, rows_by_token const& from, index first,
                              index count) noexcept {
-        load(c, from, first, count, c.call->depth, c.queries());
-        apply(c, count, c.queries());
+        pack(c, from, first, count, c.queries());
         Weights::weigh_queries(c, c.queries(), first, count);
     }
 
@@ -91,15 +90,34 @@ struct chunkwise_form {
         load_rows<L>(
             to.data, [&](index t) { return from[c.tokens[first + t]]; }, count, channels,
             to.row_step);
+        clear_tail(count, to);
+    }
+    static void clear_tail(index count, matrix<A> to) noexcept {
         fill<L>(to.at(count), A(0), (whole_tiles(count) - count) * to.row_step);
     }
 
-    /// Maps rows of keys or queries.
-    static void apply(chunk<L> const& c, index count, matrix<A> rows) noexcept {
-        feature_kind const feature = c.call->what.feature;
-        if (feature == feature_kind::identity) return;
-        for (index t = 0; t < count; ++t) {
-            apply_feature<L>(feature, rows.at(t), c.call->depth, c.depth);
+    /// Packs rows of keys or queries, maps and turns them.
+    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count,
+                     matrix<A> to) noexcept {
+        problem<A> const& call = *c.call;
+        bool const mapped = call.what.feature != feature_kind::identity;
+        // Turned on the way, where memory holds whole packs: one write and one read less.
+        bool const turns = call.what.turned && !mapped && count > 0 && call.depth == c.depth &&
+                           is_plain<A>(from[c.tokens[first]]);
+        if (turns) {
+            for (index t = 0; t < count; ++t) {
+                std::byte const* const data = from[c.tokens[first + t]].data;
+                auto const* const row = reinterpret_cast<A const*>(data);
+                c.turns[first + t].turn(row, to.at(t), c.depth);
+            }
+            return clear_tail(count, to);
+        }
+        load(c, from, first, count, call.depth, to);
+        for (index t = 0; mapped && t < count; ++t) {
+            apply_feature<L>(call.what.feature, to.at(t), call.depth, c.depth);
+        }
+        for (index t = 0; call.what.turned && t < count; ++t) {
+            c.turns[first + t].turn(to.at(t), to.at(t), c.depth);
         }
     }
 

@@ -6,6 +6,7 @@
 #include <rondo/detail/arena.hpp>
 #include <rondo/detail/problem.hpp>
 #include <rondo/kernel/ahead.hpp>
+#include <rondo/kernel/row_turns.hpp>
 #include <rondo/simd/tile.hpp>
 
 #include <algorithm>
@@ -46,21 +47,22 @@ struct chunk {
     index count = 0;          // tokens in this chunk
     bool one_window = false;  // additive: every reader has the whole sequence as its window
 
-    index* tokens;    // [rows]   where each row lies in time
-    A* k;             // [rows, depth]
-    A* turned;        // [depth, columns]  k transposed
-    A* v;             // [rows, width]   values; with the delta rule what is written
-    A* gate;          // [rows + 1, gates]  factors or weights made of the gates
-    A* inverse;       // [rows, gates]      their inverses, or those of the windows' sums
-    A* beta;          // [rows]
-    A* pair_weights;  // [columns]  of one reader
-    A* entry;         // [depth]    factors that the state was brought to before the chunk
-    A* carry;         // [depth]    its factors over the chunk
-    A* q;             // [readers, depth]
-    A* scores;        // [readers, columns]
-    A* out;           // [readers, width]
-    A* sums;          // [readers]  denominators
-    A* partial;       // [width]    what earlier passes left
+    index* tokens;       // [rows]   where each row lies in time
+    A* k;                // [rows, depth]
+    A* turned;           // [depth, columns]  k transposed
+    A* v;                // [rows, width]   values; with the delta rule what is written
+    A* gate;             // [rows + 1, gates]  factors or weights made of the gates
+    A* inverse;          // [rows, gates]      their inverses, or those of the windows' sums
+    A* beta;             // [rows]
+    A* pair_weights;     // [columns]  of one reader
+    A* entry;            // [depth]    factors that the state was brought to before the chunk
+    A* carry;            // [depth]    its factors over the chunk
+    A* q;                // [readers, depth]
+    A* scores;           // [readers, columns]
+    A* out;              // [readers, width]
+    A* sums;             // [readers]  denominators
+    A* partial;          // [width]    what earlier passes left
+    row_turns<L> turns;  // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
@@ -92,6 +94,7 @@ struct chunk {
         c.out = memory.template take<A>(c.readers * c.width);
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
+        if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
         c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
                               std::max(c.depth, c.width) * index(sizeof(A)),
                               (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));

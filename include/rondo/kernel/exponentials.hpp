@@ -43,23 +43,9 @@ struct exponential_kernel {
     /// then holds b lambda. `width` is a number of whole packs.
     static void tile(exponential_rows<A> const& rows, index exponentials, bool strict, bool fresh,
                      input x, output y, index count, index width) noexcept {
-        auto const body = [&]<int Count>(index m, index c) {
-            auto const run = strict ? pass<Count, true> : pass<Count, false>;
-            run(rows, m * exponential_block + c, {x.data + c, x.step}, {y.data + c, y.step}, count,
-                fresh && m == 0);
-        };
         for (index c = 0; c < width; c += L::width) {
-            index m = 0;
-            // As many states at once as leave registers for their lambda and b: 24 of 32, 12 of 16.
-            if constexpr (L::packs == 4) {
-                for (; m + 8 <= exponentials; m += 8) body.template operator()<8>(m, c);
-            }
-            for (; m + 4 <= exponentials; m += 4) body.template operator()<4>(m, c);
-            for (; m < exponentials; ++m) body.template operator()<1>(m, c);
-            if (m > 0 || !fresh) continue;
-            for (index t = 0; t < count; ++t) {
-                L::store(y.data + t * y.step + c, L::broadcast(A(0)));
-            }
+            strict ? column<true>(rows, exponentials, fresh, c, x, y, count)
+                   : column<false>(rows, exponentials, fresh, c, x, y, count);
         }
     }
 
@@ -92,9 +78,45 @@ struct exponential_kernel {
     }
 
 private:
+    /// One pack of neighbours. Where several groups of exponentials pass, all but the last leave
+    /// their sums in the first cache, and all but the first read the tokens there: in memory, rows
+    /// a power of two apart would drive each other out between two groups.
+    template <bool Strict>
+    static void column(exponential_rows<A> const& rows, index exponentials, bool fresh, index c,
+                       input x, output y, index count) noexcept {
+        alignas(cache_line) A tokens[exponential_tokens * L::width];
+        alignas(cache_line) A sums[exponential_tokens * L::width];
+        constexpr input none{nullptr, 0};
+        x.data += c;
+        y.data += c;
+        index m = 0;
+        auto const body = [&]<int Count>() {
+            bool const first = m == 0, last = m + Count == exponentials;
+            index const at = m * exponential_block + c;
+            input const from = first ? x : input{tokens, L::width};
+            input const before = first ? input{y.data, y.step} : input{sums, L::width};
+            output const to = last ? y : output{sums, L::width};
+            input const next = first ? input{x.data + count * x.step, x.step}
+                                     : input{y.data + count * y.step, y.step};
+            pass<Count, Strict>(rows, at, from, first && fresh ? none : before, to,
+                                first && !last ? tokens : nullptr, first && last ? none : next,
+                                count);
+            m += Count;
+        };
+        // As many states at once as leave registers for their lambda and b: 24 of 32, 12 of 16.
+        if constexpr (L::packs == 4) {
+            while (m + 8 <= exponentials) body.template operator()<8>();
+        }
+        while (m + 4 <= exponentials) body.template operator()<4>();
+        while (m < exponentials) body.template operator()<1>();
+        if (m > 0 || !fresh) return;
+        for (index t = 0; t < count; ++t) L::store(y.data + t * y.step, L::broadcast(A(0)));
+    }
+
+    /// y = before (none: zero) + what a group gives; `kept` takes a copy of the tokens.
     template <int Count, bool Strict>
-    static void pass(exponential_rows<A> const& rows, index at, input x, output y, index count,
-                     bool fresh) noexcept {
+    static void pass(exponential_rows<A> const& rows, index at, input x, input before, output y,
+                     A* kept, input next, index count) noexcept {
         P lambda[Count], b[Count], h[Count];
         for (int m = 0; m < Count; ++m) {
             index const place = at + m * exponential_block;
@@ -105,8 +127,13 @@ private:
         P const zero = L::broadcast(A(0));
         for (index t = 0; t < count; ++t) {
             P const token = L::load(x.data + t * x.step);
+            if (kept != nullptr) L::store(kept + t * L::width, token);
+            // Rows of the next tile: those of a wide tensor lie pages apart, where the processor's
+            // own prefetcher does not follow.
+            if (next.data != nullptr) __builtin_prefetch(next.data + t * next.step, 0, 2);
             // Two sums: one would be a chain of dependent additions.
-            P sums[2] = {fresh ? zero : L::load(y.data + t * y.step), zero};
+            P sums[2] = {before.data == nullptr ? zero : L::load(before.data + t * before.step),
+                         zero};
 #pragma GCC unroll 8
             for (int m = 0; m < Count; ++m) {
                 if (Strict) sums[m % 2] = L::fma(b[m], h[m], sums[m % 2]);

@@ -15,8 +15,9 @@ struct token_rows {
     A *v, *partial;     // [width]
     matrix<A> queries;  // [heads, depth]
     matrix<A> sums;     // [1 + heads, width] what the key reads in the state, and what queries read
-    index depth, width;  // padded
-    index heads;         // queries that read the state side by side
+    index depth, width;                  // padded
+    index heads;                         // queries that read the state side by side
+    row_turn<L> turn{nullptr};  // of the token, where positions are fused
 
     /// With as many queries of a group as `room` elements are for, at least one.
     static token_rows carve(A* memory, index room, index depth, index width, index group) noexcept {
@@ -98,6 +99,7 @@ private:
     void load_written() noexcept {
         load_row<L>(rows_.k, where_.key_side(call_.k, token_), call_.depth, rows_.depth);
         apply_feature<L>(call_.what.feature, rows_.k, call_.depth, rows_.depth);
+        if (call_.what.turned) rows_.turn.turn(rows_.k, rows_.k, rows_.depth);
         load_row<L>(rows_.v, where_.key_side(call_.v, token_), call_.width, rows_.width);
         if (additive()) weigh();
     }
@@ -127,6 +129,7 @@ private:
     void load_query(index g, A* q) const noexcept {
         load_row<L>(q, where_.query_side(call_.q, g, token_), call_.depth, rows_.depth);
         apply_feature<L>(call_.what.feature, q, call_.depth, rows_.depth);
+        if (call_.what.turned) rows_.turn.turn(q, q, rows_.depth);
         if (!additive()) return;
         bool const each = call_.what.per_channel();
         P const zero = L::broadcast(A(0));

@@ -2,7 +2,8 @@
 /// A call that turns the channels of tokens by their places, and what one thread needs for it.
 #pragma once
 
-#include <rondo/position/angles.hpp>
+#include <rondo/kernel/angles.hpp>
+#include <rondo/position/places.hpp>
 #include <rondo/position/powers.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {

@@ -4,7 +4,6 @@
 
 #include <rondo/detail/arena.hpp>
 #include <rondo/kernel/turn.hpp>
-#include <rondo/position/places.hpp>
 #include <rondo/simd/sincos.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -34,6 +33,7 @@ class angle_tables {
 public:
     using A = typename L::value;
 
+    angle_tables() = default;
     /// 2^fine_bits places share a computed turn; 0 for a single token.
     angle_tables(arena& memory, angle_layout const& layout, index heads, int fine_bits) noexcept
         : layout_(layout), bits_(fine_bits), stride_(padded<L>(layout.block * layout.stretch)) {
@@ -107,8 +107,8 @@ private:
     }
 
     angle_layout layout_;
-    int bits_;
-    index stride_, doubles_;
+    int bits_ = 0;
+    index stride_ = 0, doubles_ = 0;
     double *high_, *low_, *cosines_, *sines_;
     A *fine_cosine_, *fine_sine_, *cosine_, *sine_;
     index* turned_;  // u of each head and axis

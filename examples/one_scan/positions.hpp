@@ -1,0 +1,66 @@
+// Where the patches stand: MD-LRPE on queries and keys, MD-TPE on the values of the single scan.
+#pragma once
+
+#include "tokens.hpp"
+
+#include <rondo/rondo.hpp>
+
+#include <algorithm>
+#include <vector>
+
+namespace one_scan {
+
+namespace rd = rondo;
+
+/// The additive single scan over tokens that know their places. Turned in the complex plane, a
+/// channel takes two, and so do its logits; then
+///     q~_i . (w_j k~_j) = sum_d w_j[d] q_i[d] cos((s_i - s_j) theta)[d]
+class positioned_scan {
+public:
+    positioned_scan(tokens const& data, patch_grid const& patches, int threads)
+        : image_(patches.rows, patches.cols),
+          place_(rd::exec::openmp.threads(threads)),
+          count_(data.count),
+          theta_(lrpe_theta(patches)) {
+        auto const n = static_cast<std::size_t>(data.count) * heads;
+        for (auto* part : {&q_, &k_, &logits_}) part->resize(2 * n * channels);
+        for (std::size_t row = 0; row < n; ++row) {
+            auto const from = data.logits.begin() + static_cast<std::ptrdiff_t>(row * channels);
+            auto const to = logits_.begin() + static_cast<std::ptrdiff_t>(2 * row * channels);
+            std::copy_n(from, channels, to);
+            std::copy_n(from, channels, to + channels);
+        }
+        float const one = 1;  // the keys are ones, turned once: they know nothing but their places
+        rd::view<float const, 4> const ones(&one, {1, heads, count_, channels}, {0, 0, 0, 0});
+        rd::position::lrpe(rd::lrpe::cosine, image_).forward(place_, {ones, theta()}, wide(k_));
+    }
+
+    void forward(rd::view<float const, 4> q, rd::view<float const, 4> v, rd::view<float, 4> o,
+                 double scale) {
+        encoded_.resize(static_cast<std::size_t>(v.size()));
+        auto const encoded = rd::bthd(encoded_.data(), 1, count_, heads, v.extent(3));
+        auto const shared = [&](float const& x) {  // by both axes and all channels
+            return rd::view<float const, 3>(&x, {2, v.extent(3), 1}, {0, 0, 1});
+        };
+        rd::position::tpe(image_, rd::bidirectional)
+            .forward(place_, {v, shared(tpe_b), shared(tpe_log_lambda)}, encoded);
+        rd::position::lrpe(rd::lrpe::cosine, image_).forward(place_, {q, theta()}, wide(q_));
+        rd::attention(rd::decay::additive, rd::bidirectional)
+            .forward(place_, {wide(q_), wide(k_), encoded, wide(logits_)}, o, {.scale = scale});
+    }
+
+private:
+    rd::view<float const, 2> theta() const {
+        return {theta_.data(), {heads, static_cast<rd::index>(theta_.size())}, {0, 1}};
+    }
+    rd::view<float, 4> wide(std::vector<float>& memory) {
+        return rd::bthd(memory.data(), 1, count_, heads, 2 * channels);
+    }
+
+    rd::grid<2> image_;
+    rd::exec::openmp_t place_;
+    rd::index count_;
+    std::vector<float> theta_, q_, k_, logits_, encoded_;
+};
+
+}  // namespace one_scan
