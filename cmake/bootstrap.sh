@@ -94,6 +94,10 @@ bench() {
         say "running $program, results in $program.json"
         "$program" --benchmark_out="$program.json" --benchmark_out_format=json
     done
+    if has_command python3; then
+        say "tables, as in the README (bench/report)"
+        python3 bench/report "$build"/bench/bench_*.json --plot "$build/bench/multiscan.svg"
+    fi
 }
 
 case ${1:-} in

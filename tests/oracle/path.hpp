@@ -4,13 +4,25 @@
 
 namespace oracle {
 
-enum class path { raster, raster_reversed, column, column_reversed };
+enum class path { raster, raster_reversed, column, column_reversed, snake, snake_column };
 
 /// The raster number of the token that the path visits at each step, on a grid of rows x columns.
 inline std::vector<index> visits(path way, index rows, index columns) {
     std::vector<index> order;
     if (way == path::raster || way == path::raster_reversed) {
         for (index i = 0; i < rows * columns; ++i) order.push_back(i);
+    } else if (way == path::snake) {
+        for (index row = 0; row < rows; ++row) {
+            for (index i = 0; i < columns; ++i) {
+                order.push_back(row * columns + (row % 2 == 0 ? i : columns - 1 - i));
+            }
+        }
+    } else if (way == path::snake_column) {
+        for (index column = 0; column < columns; ++column) {
+            for (index i = 0; i < rows; ++i) {
+                order.push_back((column % 2 == 0 ? i : rows - 1 - i) * columns + column);
+            }
+        }
     } else {
         for (index column = 0; column < columns; ++column) {
             for (index row = 0; row < rows; ++row) order.push_back(row * columns + column);

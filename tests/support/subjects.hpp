@@ -109,6 +109,20 @@ grid_subject along(Paths... paths) {
     return s;
 }
 
+/// LION along its two curves, in every form.
+template <class... Policies>
+void add_curves(std::vector<grid_subject>& all) {
+    namespace rd = rondo;
+    auto const add = [&]<class... Form>(Form...) {
+        using lion = compiled<Policies..., rd::bidirectional_t, rd::normalize::sum_t, Form...>;
+        all.push_back(along<lion>(rd::path::snake, rd::path::snake_column));
+    };
+    add();
+    add(rd::recurrent);
+    add(rd::quadratic);
+    add(rd::chunkwise<16>);
+}
+
 void add_decay_none(std::vector<subject>& all);
 void add_decay_constant(std::vector<subject>& all);
 void add_decay_scalar(std::vector<subject>& all);

@@ -17,6 +17,7 @@ void add_decay_constant(std::vector<subject>& all) {
 
 void add_grids_constant(std::vector<grid_subject>& all) {
     all.push_back(along<compiled<decay, rd::anticausal_t, rd::quadratic_t>>(rd::path::cross));
+    add_curves<decay, rd::decay::on_write_t, rd::feature::silu_half_unit_t>(all);
 }
 
 }  // namespace support

@@ -16,6 +16,7 @@ void add_decay_none(std::vector<subject>& all) {
 
 void add_grids_none(std::vector<grid_subject>& all) {
     all.push_back(along<compiled<decay, rd::recurrent_t>>(rd::path::cross));
+    add_curves<decay, rd::feature::elu_plus_one_t>(all);
 }
 
 }  // namespace support

@@ -21,6 +21,7 @@ void add_grids_scalar(std::vector<grid_subject>& all) {
     all.push_back(along<lion>(rd::path::cross));
     all.push_back(along<lion_sum>(rd::path::cross));
     all.push_back(along<compiled<decay, rd::update::delta_t>>(rd::path::cross));
+    add_curves<decay, rd::decay::on_write_t, rd::feature::silu_half_unit_t>(all);
 }
 
 }  // namespace support

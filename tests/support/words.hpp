@@ -57,6 +57,8 @@ inline word say(rondo::path::raster_t, way& to) { to.push_back(oracle::path::ras
 inline word say(rondo::path::raster_reversed_t, way& to) { to.push_back(oracle::path::raster_reversed); return "path::raster_reversed"; }
 inline word say(rondo::path::column_t, way& to) { to.push_back(oracle::path::column); return "path::column"; }
 inline word say(rondo::path::column_reversed_t, way& to) { to.push_back(oracle::path::column_reversed); return "path::column_reversed"; }
+inline word say(rondo::path::snake_t, way& to) { to.push_back(oracle::path::snake); return "path::snake"; }
+inline word say(rondo::path::snake_column_t, way& to) { to.push_back(oracle::path::snake_column); return "path::snake_column"; }
 inline word say(rondo::path::cross_t, way& to) {
     for (auto way : {oracle::path::raster, oracle::path::raster_reversed, oracle::path::column, oracle::path::column_reversed}) to.push_back(way);
     return "path::cross";

@@ -1,38 +1,13 @@
 // Decoding: what step promises beyond its values, which the laws check.
 
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/random.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <atomic>
 #include <cmath>
-#include <cstdlib>
-#include <new>
 #include <vector>
-
-namespace {
-
-std::atomic<long> allocations = 0;
-
-void* allocate(std::size_t bytes, std::size_t alignment) {
-    ++allocations;
-    std::size_t const whole = (bytes / alignment + 1) * alignment;
-    if (void* const memory = std::aligned_alloc(alignment, whole)) return memory;
-    throw std::bad_alloc{};
-}
-
-}  // namespace
-
-// Counts what the whole program allocates.
-void* operator new(std::size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-    return allocate(bytes, std::size_t(alignment));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace rd = rondo;
 
@@ -90,9 +65,9 @@ void expect_no_allocation(Place place, token const& t) {
     t.with_operators([&](auto op, auto... rest) {
         auto state = op.template state<double>(token::B, token::H, t.D, t.E);
         auto const o = rd::bhd(memory, token::B, t.Hq, t.E);
-        long const before = allocations;
+        long const before = support::allocated.calls;
         for (int i = 0; i < 3; ++i) op.step(place, {t.queries(), rest...}, state, o);
-        long const made = allocations - before;
+        long const made = support::allocated.calls - before;
         CHECK(made == 0);
     });
 }
@@ -130,10 +105,10 @@ double difference_from_alone(token const& t) {
 
 TEST_CASE("step allocates nothing, however wide the heads and many the threads") {
     support::random r("allocation");
-    long const before = allocations;
+    long const before = support::allocated.calls;
     int* volatile const seen = new int(1);  // volatile: not optimised away
     delete seen;
-    REQUIRE(allocations > before);  // the count counts
+    REQUIRE(support::allocated.calls > before);  // the count counts
     token const narrow(1, 16, 24, r), grouped(5, 33, 20, r), wide(2, 900, 700, r);
     for (token const* t : {&narrow, &grouped, &wide}) {
         expect_no_allocation(rd::exec::serial, *t);
