@@ -86,7 +86,7 @@ template <class A, int Level, std::size_t... Lane>
 inline xsimd::batch<A> fold(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
                             std::index_sequence<Lane...>) noexcept {
     using pack = xsimd::batch<A>;
-    using native = typename pack::register_type;
+    using native [[maybe_unused]] = typename pack::register_type;
     constexpr int width = int(sizeof...(Lane)), quad = 16 / int(sizeof(A));
     constexpr int inner = quad == 4 ? 2 : 1;  // levels within 128 bits
     constexpr auto source = [](int lane, bool upper) {
@@ -102,9 +102,18 @@ inline xsimd::batch<A> fold(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
         int const position = mine / half * group + mine % half + (upper ? half : 0);
         return position * quad + lane % quad + (block < blocks / 2 ? 0 : width);
     };
+#if defined(__CUDACC__)
+    // nvcc drops the expansion of a pack among the arguments of a builtin.
+    A lanes[2 * width], sums[width];
+    a.store_unaligned(lanes);
+    b.store_unaligned(lanes + width);
+    ((sums[Lane] = lanes[source(int(Lane), false)] + lanes[source(int(Lane), true)]), ...);
+    return pack::load_unaligned(sums);
+#else
     auto const x = native(a), y = native(b);
     return pack(native(__builtin_shufflevector(x, y, source(int(Lane), false)...))) +
            pack(native(__builtin_shufflevector(x, y, source(int(Lane), true)...)));
+#endif
 }
 
 /// The sums of `width` packs, in order, one in each lane: 2 (width - 1) shuffles. xsimd's own
