@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/attention.hpp>
+#include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/step.cuh>
 
@@ -26,6 +27,12 @@ template <class A>
 inline void forward(cudaStream_t stream, detail::problem<A> const& from) {
     index const units = from.sequences * from.query_heads;
     if (units == 0) return;
+    if constexpr (std::is_same_v<A, float>) {
+        if (chunks_fast(from)) {
+            return from.o.kind == element::bfloat16 ? launch_chunks<__nv_bfloat16>(stream, from)
+                                                    : launch_chunks<__half>(stream, from);
+        }
+    }
     index const gates = from.what.per_channel() ? from.depth : 1;
     generic_launch<A> const launch(from.depth, gates, units, from.width);
     prepared<A> ready(stream, from, launch.tiles());
