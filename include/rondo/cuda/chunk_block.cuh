@@ -78,7 +78,7 @@ struct chunk_block {
           lane(threadIdx.x % warp_size),
           warp(threadIdx.x / warp_size),
           base(shared_address(shared)),
-          notes(*reinterpret_cast<notes_type*>(shared + Shape::tile_bytes)),
+          notes(*reinterpret_cast<notes_type*>(shared + Shape::tile_bytes(what.k.ones))),
           q_rows{at.query_side(what.q, 0), int(what.q.time)},
           k_rows{at.key_side(what.k, 0), int(what.k.time)},
           v_rows{at.key_side(what.v, 0) + first * 2, int(what.v.time)},
@@ -88,16 +88,23 @@ struct chunk_block {
     using depth_tile = typename Shape::depth_tile;
     using width_tile = typename Shape::width_tile;
     __device__ depth_tile q(int stage) const {
-        return {base + unsigned(stage * Shape::stage_bytes)};
+        return {base + unsigned(stage * Shape::stage_bytes_of(c.k.ones))};
     }
-    __device__ depth_tile k(int stage) const {
-        // The weights of the additive decay are the keys when those are ones.
-        if (Shape::weigh == weighing::additive && c.k.ones) return gate(stage);
-        return {q(stage).base + Shape::depth_bytes};
-    }
-    __device__ width_tile v(int stage) const { return {q(stage).base + 2 * Shape::depth_bytes}; }
+    __device__ width_tile v(int stage) const { return {q(stage).base + Shape::depth_bytes}; }
     __device__ depth_tile gate(int stage) const { return {v(stage).base + Shape::width_bytes}; }
-    __device__ typename Shape::score_tile scores() const { return {base + 2 * Shape::stage_bytes}; }
+    /// Behind the gate, if there is one. The weights of the additive decay are the keys when those
+    /// are ones.
+    __device__ depth_tile k(int stage) const {
+        bool const own = Shape::per_channel && !(Shape::weigh == weighing::additive && c.k.ones);
+        return {gate(stage).base + (own ? Shape::depth_bytes : 0)};
+    }
+    /// What reads the state.
+    __device__ depth_tile readers(int stage) const {
+        return Shape::weigh == weighing::channel ? gate(stage) : q(stage);
+    }
+    __device__ typename Shape::score_tile scores() const {
+        return {base + 2 * Shape::stage_bytes_of(c.k.ones)};
+    }
 
     /// Asks for the tiles of a chunk.
     __device__ void load(int stage, pass const& how, int const* tokens, int count) const {
@@ -111,7 +118,7 @@ struct chunk_block {
 
     /// A key of ones is in shared memory once and for all.
     __device__ void fill_ones() const {
-        if (!c.k.ones || Shape::weigh == weighing::additive) return;
+        if (!c.k.ones || Shape::per_channel) return;
         unsigned const ones = pack<element_type>(1, 1);
         for (int i = threadIdx.x; i < Shape::rows * Shape::depth / 2; i += Shape::threads) {
             int const row = i / (Shape::depth / 2), pair = i % (Shape::depth / 2);

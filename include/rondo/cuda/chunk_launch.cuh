@@ -25,8 +25,8 @@ inline bool chunks_fast(detail::problem<float> const& p) {
     bool const sixteen = kind == element::bfloat16 || kind == element::float16;
     bool const decays = p.what.decay == decay_kind::none || p.what.decay == decay_kind::constant ||
                         p.what.decay == decay_kind::scalar ||
-                        // exp(z - m) needs the exponents of bfloat16
-                        (p.what.decay == decay_kind::additive && kind == element::bfloat16);
+                        // weights by channel need the exponents of bfloat16
+                        (p.what.per_channel() && !p.what.on_write && kind == element::bfloat16);
     bool const chosen =
         form == detail::form_kind::automatic || form == detail::form_kind::chunkwise;
     bool const key = p.k.ones ? p.what.feature == feature_kind::identity : in_pieces(p.k, kind);
@@ -41,11 +41,11 @@ inline bool chunks_fast(detail::problem<float> const& p) {
 /// Launches the chunkwise kernel of one shape.
 template <class Shape>
 class chunk_launch {
-    static constexpr int bytes = chunk_shared_bytes<Shape>;
-
 public:
     chunk_launch(cudaStream_t stream, detail::problem<float> const& p)
-        : stream_(stream), tiles_((p.width + Shape::width - 1) / Shape::width) {
+        : stream_(stream),
+          bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
+          tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
         segments_ = p.offsets.empty() ? segments_of(units_, p.length) : 1;
         index const chunks = (p.length + Shape::rows - 1) / Shape::rows;
@@ -62,7 +62,7 @@ public:
     void operator()(detail::problem<float> const& p) const {
         expect("cudaFuncSetAttribute",
                cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    bytes));
+                                    bytes_));
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
         scratch const records(stream_, record_bytes());
         ready.for_each_launch([&](call<float> const& c) {
@@ -98,7 +98,7 @@ private:
     }
 
     void launch(call<float> const& c, float* records, bool starts, bool leaves) const {
-        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes, stream_>>>(
+        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(
             c, plan(records, starts, leaves));
         expect("launch of chunkwise", cudaGetLastError());
     }
@@ -114,6 +114,7 @@ private:
     }
 
     cudaStream_t stream_;
+    int bytes_;
     index tiles_, units_, segments_, segment_length_;
 };
 
@@ -138,6 +139,11 @@ template <class T>
 inline void launch_chunks(cudaStream_t stream, detail::problem<float> const& p) {
     switch (p.what.decay) {
         case decay_kind::none: return launch_weighing<T, weighing::none>(stream, p);
+        case decay_kind::vector:
+            if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+                launch_weighing<T, weighing::channel>(stream, p);
+            }
+            return;
         case decay_kind::additive:
             if constexpr (std::is_same_v<T, __nv_bfloat16>) {
                 launch_weighing<T, weighing::additive>(stream, p);

@@ -119,6 +119,33 @@ __device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, scor
     }
 }
 
+/// Multiplies queries of piece `row` by the decay between their piece and the keys' piece `block`:
+/// growth where the two are one.
+template <class Shape>
+__device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& queries, int row,
+                                     int block, int step) {
+    using T = typename Shape::element_type;
+    if (row == block + 1) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        int const d = 16 * step + 8 * half + 2 * (b.lane % 4);
+        float2 f;
+        if (row == block) {
+            f = *reinterpret_cast<float2 const*>(b.notes.piece_growth[row] + d);
+        } else {
+            f = *reinterpret_cast<float2 const*>(b.notes.piece_decay[row - 1] + d);
+            for (int a = block + 1; a < row - 1; ++a) {
+                f.x *= b.notes.piece_decay[a][d], f.y *= b.notes.piece_decay[a][d + 1];
+            }
+        }
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            float2 const x = unpack<T>(queries.x[i]);
+            queries.x[i] = pack<T>(x.x * f.x, x.y * f.y);
+        }
+    }
+}
+
 /// The weighted scores of the chunk's lower triangle, in blocks of 16 x 16 dealt to the warps.
 template <class Shape>
 __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pass const& how,
@@ -134,7 +161,10 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
         sum_tile sums[2] = {};
 #pragma unroll
         for (int step = 0; step < Shape::depth / 16; ++step) {
-            auto const queries = b.q(stage).left(16 * row, step, b.lane);
+            auto queries = b.q(stage).left(16 * row, step, b.lane);
+            if constexpr (Shape::weigh == weighing::channel) {
+                weigh_between(b, queries, row, block, step);
+            }
             right_operand keys[2];
             b.k(stage).right_transposed(keys, 16 * block, step, b.lane);
             multiply_add<T>(sums[0], queries, keys[0]);
@@ -168,7 +198,7 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage,
         }
 #pragma unroll
         for (int row = 0; row < Shape::rows / 16; ++row) {
-            auto const queries = b.q(stage).left(16 * row, step, b.lane);
+            auto const queries = b.readers(stage).left(16 * row, step, b.lane);
 #pragma unroll
             for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, s[n]);
             if constexpr (Shape::refined) {
@@ -223,6 +253,10 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
 #pragma unroll
     for (int step = 0; step < Shape::rows / 16; ++step) {
         if (16 * step >= count) break;
+        if constexpr (Shape::weigh == weighing::channel) {
+            state.scale(b.notes.piece_decay[step],
+                        b.lane);  // keys are relative to their piece's end
+        }
         left_operand values[blocks];
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {

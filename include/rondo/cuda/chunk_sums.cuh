@@ -14,7 +14,7 @@ __device__ inline void read_normalizer(chunk_block<Shape> const& b, int stage) {
     float sum = 0;
     for (int i = 0; i < pairs; ++i) {
         int const pair = part * pairs + i;
-        float2 const q = unpack<typename Shape::element_type>(b.q(stage).get(row, pair));
+        float2 const q = unpack<typename Shape::element_type>(b.readers(stage).get(row, pair));
         sum += q.x * b.notes.normalizer[2 * pair] + q.y * b.notes.normalizer[2 * pair + 1];
     }
 #pragma unroll
@@ -36,14 +36,21 @@ template <class Shape>
 __device__ inline void write_normalizer(chunk_block<Shape> const& b, int stage, int count) {
     int const pair = threadIdx.x;
     if (pair >= Shape::depth / 2) return;
+    float* const n = b.notes.normalizer + 2 * pair;
     float2 sum{};
     for (int row = 0; row < count; ++row) {
+        if constexpr (Shape::weigh == weighing::channel) {
+            if (row % 16 == 0) {
+                float const* const decay = b.notes.piece_decay[row / 16] + 2 * pair;
+                n[0] = decay[0] * (n[0] + sum.x), n[1] = decay[1] * (n[1] + sum.y);
+                sum = {};
+            }
+        }
         float2 const k = unpack<typename Shape::element_type>(b.k(stage).get(row, pair));
         float weight = 1;
         if constexpr (Shape::weigh == weighing::token) weight = b.notes.tokens[stage].write[row];
         sum.x += weight * k.x, sum.y += weight * k.y;
     }
-    float* const n = b.notes.normalizer + 2 * pair;
     float carry[2] = {1, 1};  // the additive one has been taken to the new maximum already
     if constexpr (Shape::weigh == weighing::token) {
         carry[0] = carry[1] = b.notes.tokens[stage].carry;

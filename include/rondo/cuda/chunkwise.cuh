@@ -6,6 +6,7 @@
 #pragma once
 
 #include <rondo/cuda/chunk_additive.cuh>
+#include <rondo/cuda/chunk_channel.cuh>
 #include <rondo/cuda/chunk_leave.cuh>
 #include <rondo/cuda/chunk_record.cuh>
 #include <rondo/cuda/chunk_token.cuh>
@@ -19,7 +20,7 @@ class chunk_walker {
 
 public:
     __device__ chunk_walker(call<float> const& c, chunk_block<Shape> const& block)
-        : c_(c), b_(block), tokens_(block), additive_(block) {}
+        : c_(c), b_(block), tokens_(block), channels_(block), additive_(block) {}
 
     /// The passes over the places [first, last), from and to the block's record where it has one.
     __device__ void run(chunk_plan const& plan, float* record, int first, int last, bool final) {
@@ -99,14 +100,19 @@ private:
         __syncthreads();
     }
 
-    /// One chunk: whole, but for additive logits of too wide a range token by token.
+    __device__ bool weigh(pass const& how, int first, int last, int stage) {
+        return additive_.weigh(stage, how, first, last, state_) &&
+               channels_.weigh(stage, how, first, last);
+    }
+
+    /// One chunk: whole, but for gates of too wide a range token by token.
     __device__ void advance(pass const& how, int const* tokens, int count, int stage) {
         map(how, stage);
         int size = count;
         for (int first = 0; first < count; first += size) {
-            if (!additive_.weigh(stage, how, first, first + size, state_)) {
+            if (!weigh(how, first, first + size, stage)) {
                 size = 1;
-                additive_.weigh(stage, how, first, first + size, state_);
+                weigh(how, first, first + size, stage);
             }
             take(how, tokens, first, first + size, stage);
             if (first + size == count) break;
@@ -144,6 +150,7 @@ private:
                 b_.notes.decay[d] *= carry;
             }
         }
+        channels_.count_decay();
         write_state(b_, stage, last, state_);
         if (c_.normalized) write_normalizer(b_, stage, last);
     }
@@ -151,12 +158,13 @@ private:
     call<float> const& c_;
     chunk_block<Shape> const& b_;
     token_weigher<Shape> tokens_;
+    channel_weigher<Shape> channels_;
     additive_weigher<Shape> additive_;
     chunk_state<Shape> state_;
 };
 
 template <class Shape>
-__global__ void __launch_bounds__(Shape::threads, 2)
+__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
     chunkwise(call<float> const __grid_constant__ c, chunk_plan const plan) {
     extern __shared__ __align__(1024) char chunk_shared[];
     index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;

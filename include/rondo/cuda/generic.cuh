@@ -11,10 +11,31 @@ namespace rondo::inline RONDO_ISA::cuda {
 /// How a generic launch is cut.
 template <class A>
 struct generic_plan {
-    int batch;  // tokens that are staged together
-    A* stages;  // [blocks, stage_size]: stages too wide for shared memory, else null
+    int batch;   // tokens that are staged together
+    int padded;  // channels of a staged row
+    A* stages;   // [blocks, stage_size]: stages too wide for shared memory, else null
     index stage_size;
     A* states;  // [blocks, depth, columns]: states too deep for registers, else null
+};
+
+/// A lane's part of a row of channels: a run of them, read at once.
+template <class A, int Rows>
+struct channels {
+    static constexpr int widest = 16, bytes = Rows * int(sizeof(A));
+    struct alignas(bytes < widest ? bytes : widest) run {
+        A x[Rows];
+    } values;
+
+    __device__ channels(A const* row, int lane) : values(reinterpret_cast<run const*>(row)[lane]) {}
+    __device__ A operator()(int r, index) const { return values.x[r]; }
+};
+/// Of more channels than registers hold: read one by one.
+template <class A>
+struct channels<A, 0> {
+    A const* row;
+
+    __device__ channels(A const* from, int) : row(from) {}
+    __device__ A operator()(int, index d) const { return row[d]; }
 };
 
 /// The columns of a state that a warp owns, and the normaliser of one of them.
@@ -29,21 +50,19 @@ struct slab {
 
     static constexpr index row_step = block_columns + 1;
 
-    /// visit(d, the four columns, the normaliser) for the rows of this lane.
+    /// visit(r, d, the four columns, the normaliser) for the rows of this lane; in registers there
+    /// may be more than the depth, which stay 0.
     template <class Visit>
     __device__ void rows(Visit const& visit) {
         if constexpr (in_registers) {
 #pragma unroll
-            for (int r = 0; r < Rows; ++r) {
-                index const d = lane + r * warp_size;
-                if (d < depth) visit(d, s[r], normalizer[r]);
-            }
+            for (int r = 0; r < Rows; ++r) visit(r, lane * Rows + r, s[r], normalizer[r]);
         } else {
             int const to_normalizer = block_columns - int(threadIdx.x / warp_size) * warp_columns;
             for (index d = lane; d < depth; d += warp_size) {
                 A* const row = memory + d * row_step;
                 A spare = 0;  // only the first warp keeps the normaliser
-                visit(d, row, threadIdx.x < warp_size ? row[to_normalizer] : spare);
+                visit(0, d, row, threadIdx.x < warp_size ? row[to_normalizer] : spare);
             }
         }
     }
@@ -78,20 +97,23 @@ public:
           single_(s.gates == 1) {}
 
     __device__ void token(pass const& how, int t) {
-        A const* const q = s_.q + t * s_.depth;
-        A const* const k = s_.k + t * s_.depth;
+        using row = channels<A, Rows>;
+        row const q(s_.q + t * s_.padded, lane_), k(s_.k + t * s_.padded, lane_);
         A const* const factor = s_.factor + t * s_.gates;
         A u[warp_columns] = {};
         if (how.write) {
             if (c_.gated && !c_.on_write) decay(factor);
-            for (int i = 0; i < warp_columns; ++i) u[i] = s_.v[t * block_columns + first_ + i];
+            channels<A, warp_columns> const v(s_.v + t * block_columns + first_, 0);
+#pragma unroll
+            for (int i = 0; i < warp_columns; ++i) u[i] = v(i, 0);
             if (c_.delta) solve(k, s_.beta[t], u);
         }
         if (how.read && how.strict) read(q, t);
         if (how.write) {
-            state_.rows([&](index d, auto& s, A& normalizer) {
-                for (int i = 0; i < warp_columns; ++i) s[i] += k[d] * u[i];
-                if (counts_) normalizer += k[d];
+            state_.rows([&](int r, index d, auto& s, A& normalizer) {
+#pragma unroll
+                for (int i = 0; i < warp_columns; ++i) s[i] += k(r, d) * u[i];
+                if (counts_) normalizer += k(r, d);
             });
         }
         if (how.read && !how.strict) read(q, t);
@@ -100,29 +122,38 @@ public:
 
 private:
     __device__ void decay(A const* factor) {
-        state_.rows([&](index d, auto& s, A& normalizer) {
-            A const a = factor[single_ ? 0 : d];
+        if (single_) return decay([a = *factor](int, index) { return a; });
+        decay(channels<A, Rows>(factor, lane_));
+    }
+    template <class Factors>
+        requires(!std::is_convertible_v<Factors, A const*>)
+    __device__ void decay(Factors const& factors) {
+        state_.rows([&](int r, index d, auto& s, A& normalizer) {
+            A const a = factors(r, d);
+#pragma unroll
             for (int i = 0; i < warp_columns; ++i) s[i] *= a;
             if (counts_) normalizer *= a;
         });
     }
 
-    __device__ void combine(A const* x, A (&sums)[warp_columns]) {
-        state_.rows([&](index d, auto& s, A&) {
-            for (int i = 0; i < warp_columns; ++i) sums[i] += x[d] * s[i];
+    __device__ void combine(channels<A, Rows> const& x, A (&sums)[warp_columns]) {
+        state_.rows([&](int r, index d, auto& s, A&) {
+#pragma unroll
+            for (int i = 0; i < warp_columns; ++i) sums[i] += x(r, d) * s[i];
         });
     }
 
-    __device__ void solve(A const* k, A beta, A (&u)[warp_columns]) {
+    __device__ void solve(channels<A, Rows> const& k, A beta, A (&u)[warp_columns]) {
         A sums[warp_columns] = {};
         combine(k, sums);
         A const mine = sum_of_four(sums, lane_);
+#pragma unroll
         for (int i = 0; i < warp_columns; ++i) {
             u[i] = beta * (u[i] - __shfl_sync(~0U, mine, i * (warp_size / warp_columns)));
         }
     }
 
-    __device__ void read(A const* q, int t) {
+    __device__ void read(channels<A, Rows> const& q, int t) {
         constexpr int lanes = warp_size / warp_columns;
         A sums[warp_columns] = {};
         combine(q, sums);
@@ -130,7 +161,7 @@ private:
         if (lane_ % lanes == 0) s_.o[t * block_columns + first_ + lane_ / lanes] = mine;
         if (!counts_) return;
         A sum = 0;
-        state_.rows([&](index d, auto&, A& normalizer) { sum += q[d] * normalizer; });
+        state_.rows([&](int r, index d, auto&, A& normalizer) { sum += q(r, d) * normalizer; });
         sum = sum_of_warp(sum);
         if (lane_ == 0) s_.sums[t] = sum;
     }
@@ -189,10 +220,10 @@ __global__ void __launch_bounds__(block_threads)
     extern __shared__ double2 shared[];
     index const tile = blockIdx.x % tiles, unit = blockIdx.x / tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
-    index const column = tile * block_columns, gates = c.gate_width;
+    index const column = tile * block_columns;
     A* const memory = plan.stages == nullptr ? reinterpret_cast<A*>(shared)
                                              : plan.stages + blockIdx.x * plan.stage_size;
-    stage<A> const staged(memory, c.depth, gates, plan.batch);
+    stage<A> const staged(memory, int(c.depth), plan.padded, int(c.gate_width), plan.batch);
     stager<A> stager(c, where, staged, column);
 
     int const lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
@@ -209,13 +240,15 @@ __global__ void __launch_bounds__(block_threads)
         pass const& how = c.passes[p];
         if (!how.keep) {
             stager.begin();
-            state.rows([&](index d, auto& s, A& normalizer) {
+            state.rows([&](int, index d, auto& s, A& normalizer) {
+                bool const inside = d < c.depth;
                 for (int i = 0; i < warp_columns; ++i) {
-                    bool const known = c.in.s != nullptr && first + i < c.width;
+                    bool const known = c.in.s != nullptr && inside && first + i < c.width;
                     s[i] = known ? c.in.s[(head * c.depth + d) * c.width + first + i] : A(0);
                 }
-                normalizer =
-                    c.in.normalizer != nullptr ? c.in.normalizer[head * c.depth + d] : A(0);
+                normalizer = inside && c.in.normalizer != nullptr
+                                 ? c.in.normalizer[head * c.depth + d]
+                                 : A(0);
             });
             __syncthreads();
         }
@@ -235,7 +268,8 @@ __global__ void __launch_bounds__(block_threads)
         }
     }
     if (where.query_head % c.group != 0 || c.out.s == nullptr) return;
-    state.rows([&](index d, auto& s, A& normalizer) {
+    state.rows([&](int, index d, auto& s, A& normalizer) {
+        if (d >= c.depth) return;
         for (int i = 0; i < warp_columns; ++i) {
             if (first + i >= c.width) continue;
             c.out.s[(head * c.depth + d) * c.width + first + i] = s[i];
@@ -256,38 +290,35 @@ public:
         // Without asking for more shared memory than every device gives, and so many tokens that
         // the loads of a batch take about as long as its products.
         constexpr index shared_bytes = 48 * 1024, most_tokens = 16, wide_tokens = 4;
-        index const one = stage<A>::elements(depth, gates, 1) * index(sizeof(A));
-        index const fixed = stage<A>::elements(depth, gates, 0) * index(sizeof(A));
+        rows_ = depth <= 64 ? 2 : depth <= 128 ? 4 : depth <= 256 ? 8 : 0;
+        padded_ = rows_ > 0 ? rows_ * warp_size : (depth + 3) / 4 * 4;
+        index const one = stage<A>::elements(padded_, gates, 1) * index(sizeof(A));
+        index const fixed = stage<A>::elements(padded_, gates, 0) * index(sizeof(A));
         index const fit = (shared_bytes - fixed) / std::max<index>(one - fixed, 1);
         shared_ = fit >= 1;
         batch_ = int(shared_ ? std::min(fit, most_tokens) : wide_tokens);
-        stage_size_ = (stage<A>::elements(depth, gates, batch_) + 3) / 4 * 4;
-        deep_ = depth > most_rows * warp_size;
-        depth_ = depth;
+        stage_size_ = (stage<A>::elements(padded_, gates, batch_) + 3) / 4 * 4;
         stages_at_ = bytes_.take(shared_ ? 0 : std::size_t(blocks_ * stage_size_) * sizeof(A));
         index const state = depth * slab<A, 0>::row_step;
-        states_at_ = bytes_.take(deep_ ? std::size_t(blocks_ * state) * sizeof(A) : 0);
+        states_at_ = bytes_.take(rows_ == 0 ? std::size_t(blocks_ * state) * sizeof(A) : 0);
     }
 
     std::size_t scratch_bytes() const { return bytes_.bytes; }
 
     void operator()(cudaStream_t stream, call<A> const& c) const {
         scratch const memory(stream, bytes_.bytes);
-        generic_plan<A> const plan{batch_, shared_ ? nullptr : memory.at<A>(stages_at_),
-                                   stage_size_, deep_ ? memory.at<A>(states_at_) : nullptr};
+        generic_plan<A> const plan{batch_, int(padded_),
+                                   shared_ ? nullptr : memory.at<A>(stages_at_), stage_size_,
+                                   rows_ == 0 ? memory.at<A>(states_at_) : nullptr};
         std::size_t const bytes = shared_ ? std::size_t(stage_size_) * sizeof(A) : 0;
         auto const launch = [&](auto* kernel) {
             kernel<<<unsigned(blocks_), block_threads, bytes, stream>>>(c, plan, tiles_);
         };
-        index const rows = (depth_ + warp_size - 1) / warp_size;
-        if (deep_) {
-            launch(recurrence<A, 0>);
-        } else if (rows <= 2) {
-            launch(recurrence<A, 2>);
-        } else if (rows <= 4) {
-            launch(recurrence<A, 4>);
-        } else {
-            launch(recurrence<A, most_rows>);
+        switch (rows_) {
+            case 2: launch(recurrence<A, 2>); break;
+            case 4: launch(recurrence<A, 4>); break;
+            case 8: launch(recurrence<A, 8>); break;
+            default: launch(recurrence<A, 0>);
         }
         expect("launch of recurrence", cudaGetLastError());
     }
@@ -295,11 +326,9 @@ public:
     index tiles() const { return tiles_; }
 
 private:
-    static constexpr int most_rows = 8;
-
-    index tiles_, blocks_, stage_size_, depth_;
-    int batch_;
-    bool shared_, deep_;
+    index tiles_, blocks_, stage_size_, padded_;
+    int batch_, rows_;  // rows of the state in a lane's registers
+    bool shared_;
     layout bytes_;
     std::size_t stages_at_, states_at_;
 };

@@ -59,17 +59,18 @@ __device__ inline A mapped(feature_kind feature, A x) {
 
 /// A warp loads one row of q or k and maps it.
 template <class A>
-__device__ inline void load_mapped(A* to, std::byte const* from, tensor const& x, index channels,
+__device__ inline void load_mapped(A* to, std::byte const* from, tensor const& x, int channels,
                                    feature_kind feature, int lane) {
     A squares = 0;
-    for (index d = lane; d < channels; d += warp_size) {
+#pragma unroll 4
+    for (int d = lane; d < channels; d += warp_size) {
         A const value = mapped(feature, x.ones ? A(1) : load<A>(from + d * x.channel, x.kind));
         squares += value * value;
         to[d] = value;
     }
     if (feature != feature_kind::silu_half_unit) return;
     A const inverse = A(1) / sqrt(sum_of_warp(squares));
-    for (index d = lane; d < channels; d += warp_size) to[d] *= inverse;
+    for (int d = lane; d < channels; d += warp_size) to[d] *= inverse;
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

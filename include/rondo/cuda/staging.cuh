@@ -17,29 +17,33 @@ inline constexpr int block_columns = warp_columns * block_warps;
 inline constexpr int block_threads = warp_size * block_warps;
 
 /// The rows of the tokens at hand, in shared memory or, where they are too wide for it, in device
-/// memory.
+/// memory. Channels are padded with zeros so that lanes take runs of them without asking.
 template <class A>
 struct stage {
-    A *q, *k, *factor, *v, *o;  // [tokens, depth], .., [tokens, gate width], [tokens, columns]
+    A *q, *k, *factor, *v, *o;        // [tokens, padded], .., [tokens, gates], [tokens, columns]
     A *beta, *sums, *weight, *share;  // [tokens]
     A *max, *sum;                     // [gate width]: of the tokens before
-    index depth, gates;
+    int depth, padded, gates;         // gates: 1 or as padded
 
-    static __host__ __device__ index elements(index depth, index gates, index tokens) {
-        return tokens * (2 * depth + gates + 2 * block_columns + 4) + 2 * gates;
+    /// `padded` channels a row, a multiple of 4; a gate a token if `gates` is 1.
+    static __host__ __device__ index elements(index padded, index gates, index tokens) {
+        index const all = gates == 1 ? 1 : padded;
+        return tokens * (2 * padded + 2 * block_columns + 4 + all) + 2 * all + 4;
     }
-    __device__ stage(A* memory, index d, index g, index tokens) : depth(d), gates(g) {
+    __device__ stage(A* memory, int channels, int width, int gate_width, int tokens)
+        : depth(channels), padded(width), gates(gate_width == 1 ? 1 : width) {
         q = memory;
-        k = q + tokens * d;
-        factor = k + tokens * d;
-        v = factor + tokens * g;
+        k = q + tokens * padded;
+        v = k + tokens * padded;
         o = v + tokens * block_columns;
-        beta = o + tokens * block_columns;
+        // Behind what is read in runs of 16 bytes: these may begin anywhere.
+        factor = o + tokens * block_columns;
+        beta = factor + (gates == 1 ? (tokens + 3) / 4 * 4 : tokens * gates);
         sums = beta + tokens;
         weight = sums + tokens;
         share = weight + tokens;
         max = share + tokens;
-        sum = max + g;
+        sum = max + gates;
     }
 };
 
@@ -53,8 +57,8 @@ public:
     /// Takes the additive maxima and sums handed in.
     __device__ void begin() {
         if (!c_.additive) return;
-        index const from = at_.state(c_) * s_.gates;
-        for (index g = threadIdx.x; g < s_.gates; g += block_threads) {
+        index const from = at_.state(c_) * c_.gate_width;
+        for (int g = threadIdx.x; g < int(c_.gate_width); g += block_threads) {
             s_.max[g] = c_.in.max == nullptr ? -infinity() : c_.in.max[from + g];
             s_.sum[g] = c_.in.max == nullptr ? A(0) : c_.in.sum[from + g];
         }
@@ -62,8 +66,8 @@ public:
 
     __device__ void end() const {
         if (!c_.additive || c_.out.max == nullptr) return;
-        index const to = at_.state(c_) * s_.gates;
-        for (index g = threadIdx.x; g < s_.gates; g += block_threads) {
+        index const to = at_.state(c_) * c_.gate_width;
+        for (int g = threadIdx.x; g < int(c_.gate_width); g += block_threads) {
             c_.out.max[to + g] = s_.max[g];
             c_.out.sum[to + g] = s_.sum[g];
         }
@@ -77,12 +81,14 @@ public:
         }
         __syncthreads();
         if (!c_.additive) return;
-        for (index g = threadIdx.x; g < s_.gates; g += block_threads) weigh(g, how, count);
+        for (int g = threadIdx.x; g < int(c_.gate_width); g += block_threads) {
+            weigh(g, how, count);
+        }
         __syncthreads();
         if (c_.per_channel) return;
-        for (index i = threadIdx.x; i < count * s_.depth; i += block_threads) {
-            s_.k[i] *= s_.weight[i / s_.depth];
-            s_.q[i] *= s_.share[i / s_.depth];
+        for (int i = threadIdx.x; i < count * s_.padded; i += block_threads) {
+            s_.k[i] *= s_.weight[i / s_.padded];
+            s_.q[i] *= s_.share[i / s_.padded];
         }
         __syncthreads();
     }
@@ -91,21 +97,18 @@ private:
     static __device__ A infinity() { return A(HUGE_VAL); }
 
     __device__ void load_token(index token, int t, pass const& how, int lane) {
-        A* const q = s_.q + t * s_.depth;
-        A* const k = s_.k + t * s_.depth;
+        A* const q = s_.q + t * s_.padded;
+        A* const k = s_.k + t * s_.padded;
+        for (int d = s_.depth + lane; d < s_.padded; d += warp_size) q[d] = k[d] = A(0);
         if (how.read) {
             load_mapped(q, at_.query_side(c_.q, token), c_.q, s_.depth, c_.feature, lane);
         } else {
-            for (index d = lane; d < s_.depth; d += warp_size) q[d] = A(0);
+            for (int d = lane; d < s_.depth; d += warp_size) q[d] = A(0);
         }
         if (!how.write) return;
         auto const* const key = c_.k.ones ? nullptr : at_.key_side(c_.k, token);
         load_mapped(k, key, c_.k, s_.depth, c_.feature, lane);
-        for (index g = lane; c_.gated && g < s_.gates; g += warp_size) {
-            A const x =
-                cuda::load<A>(at_.key_side(c_.gate, token) + g * c_.gate.channel, c_.gate.kind);
-            s_.factor[t * s_.gates + g] = c_.additive ? x : exp(x);
-        }
+        if (c_.gated) load_gates(at_.key_side(c_.gate, token), s_.factor + t * s_.gates, lane);
         index const e = column_ + lane;
         auto const* const value = at_.key_side(c_.v, token) + e * c_.v.channel;
         s_.v[t * block_columns + lane] = e < c_.width ? cuda::load<A>(value, c_.v.kind) : A(0);
@@ -114,9 +117,18 @@ private:
         }
     }
 
+    __device__ void load_gates(std::byte const* from, A* to, int lane) const {
+#pragma unroll 4
+        for (int g = lane; g < s_.gates; g += warp_size) {
+            bool const inside = g < int(c_.gate_width);
+            A const x = inside ? cuda::load<A>(from + g * c_.gate.channel, c_.gate.kind) : A(0);
+            to[g] = c_.additive ? x : exp(x);
+        }
+    }
+
     /// Walks one channel of the logits: the running maximum m and sum of exp(z - m) turn each into
     /// the factor exp(m_before - m) of the state, exp(z - m) of the key and 1 / sum of the query.
-    __device__ void weigh(index g, pass const& how, int count) {
+    __device__ void weigh(int g, pass const& how, int count) {
         A highest = s_.max[g], sum = s_.sum[g];
         for (int t = 0; t < count; ++t) {
             A weight = 0;
@@ -132,8 +144,8 @@ private:
             }
             A const share = sum > A(0) ? A(1) / sum : A(0);
             if (c_.per_channel) {
-                s_.k[t * s_.depth + g] *= weight;
-                s_.q[t * s_.depth + g] *= share;
+                s_.k[t * s_.padded + g] *= weight;
+                s_.q[t * s_.padded + g] *= share;
             } else {
                 s_.weight[t] = weight;
                 s_.share[t] = share;

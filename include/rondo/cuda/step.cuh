@@ -95,7 +95,7 @@ private:
     __device__ void load_row(float* to, std::byte const* from, tensor const& x) {
         if (threadIdx.x >= warp_size) return;
         for (index d = threadIdx.x; d < depth; d += warp_size) to[d] = 0;
-        load_mapped(to, from, x, c_.depth, c_.feature, int(threadIdx.x));
+        load_mapped(to, from, x, int(c_.depth), c_.feature, int(threadIdx.x));
     }
 
     /// Key, factors, additive maxima and sums, and the normaliser.
