@@ -22,3 +22,13 @@ if(TARGET OpenMP::OpenMP_CXX)
     target_link_libraries(rondo_openmp INTERFACE rondo OpenMP::OpenMP_CXX)
     list(APPEND rondo_targets rondo_openmp)
 endif()
+
+# rondo::cuda, for programs compiled by nvcc: <rondo/cuda.cuh>. It needs nothing where it is not used.
+add_library(rondo_cuda INTERFACE)
+add_library(rondo::cuda ALIAS rondo_cuda)
+set_target_properties(rondo_cuda PROPERTIES EXPORT_NAME cuda)
+target_link_libraries(rondo_cuda INTERFACE rondo)
+# Pragmas of the host compiler and of Eigen's annotations mean nothing to nvcc, which says so at each.
+target_compile_options(rondo_cuda INTERFACE
+    $<$<COMPILE_LANGUAGE:CUDA>:-diag-suppress=1675,20012,20013,20014,20015>)
+list(APPEND rondo_targets rondo_cuda)

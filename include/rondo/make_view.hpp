@@ -86,43 +86,46 @@ constexpr view<T, int(Rank)> lay_out(char const* maker, source<T> const& from,
 /// channel]. Errors: shape_error when the storage is too small.
 template <class Source>
 constexpr auto bthd(Source&& from, index batch, index time, index head, index channel) {
-    return detail::lay_out("bthd", detail::source_of(from), std::array{batch, head, time, channel},
-                           std::array{0, 2, 1, 3}, 2);
+    return detail::lay_out("bthd", detail::source_of(from),
+                           std::array<index, 4>{batch, head, time, channel},
+                           std::array<int, 4>{0, 2, 1, 3}, 2);
 }
 
 /// Memory [batch, head, time, channel]; a matrix is [batch * head * time, channel].
 template <class Source>
 constexpr auto bhtd(Source&& from, index batch, index head, index time, index channel) {
-    return detail::lay_out("bhtd", detail::source_of(from), std::array{batch, head, time, channel},
-                           std::array{0, 1, 2, 3}, 1);
+    return detail::lay_out("bhtd", detail::source_of(from),
+                           std::array<index, 4>{batch, head, time, channel},
+                           std::array<int, 4>{0, 1, 2, 3}, 1);
 }
 
 /// A gate with one value a token and head, memory [batch, time, head]; axes [batch, head, time].
 template <class Source>
 constexpr auto bth(Source&& from, index batch, index time, index head) {
-    return detail::lay_out("bth", detail::source_of(from), std::array{batch, head, time},
-                           std::array{0, 2, 1}, 1);
+    return detail::lay_out("bth", detail::source_of(from), std::array<index, 3>{batch, head, time},
+                           std::array<int, 3>{0, 2, 1}, 1);
 }
 
 /// A gate with one value a token and head, memory and axes [batch, head, time].
 template <class Source>
 constexpr auto bht(Source&& from, index batch, index head, index time) {
-    return detail::lay_out("bht", detail::source_of(from), std::array{batch, head, time},
-                           std::array{0, 1, 2}, 1);
+    return detail::lay_out("bht", detail::source_of(from), std::array<index, 3>{batch, head, time},
+                           std::array<int, 3>{0, 1, 2}, 1);
 }
 
 /// One token, memory and axes [batch, head, channel].
 template <class Source>
 constexpr auto bhd(Source&& from, index batch, index head, index channel) {
-    return detail::lay_out("bhd", detail::source_of(from), std::array{batch, head, channel},
-                           std::array{0, 1, 2}, 2);
+    return detail::lay_out("bhd", detail::source_of(from),
+                           std::array<index, 3>{batch, head, channel}, std::array<int, 3>{0, 1, 2},
+                           2);
 }
 
 /// One gate value a head of one token, memory and axes [batch, head].
 template <class Source>
 constexpr auto bh(Source&& from, index batch, index head) {
-    return detail::lay_out("bh", detail::source_of(from), std::array{batch, head}, std::array{0, 1},
-                           1);
+    return detail::lay_out("bh", detail::source_of(from), std::array<index, 2>{batch, head},
+                           std::array<int, 2>{0, 1}, 1);
 }
 
 }  // namespace rondo::inline RONDO_ISA

@@ -50,6 +50,9 @@ public:
     rondo::view<T const, Rank> read() const { return {data_.data() + origin_, extents_, strides_}; }
     rondo::view<T, Rank> write() { return {data_.data() + origin_, extents_, strides_}; }
 
+    /// The memory behind the view, gaps included.
+    std::vector<T>& storage() { return data_; }
+
     oracle::values values() const {
         oracle::values result;
         for_each([&](index at, index) { result.push_back(static_cast<double>(data_[at])); });
@@ -60,7 +63,7 @@ public:
         std::vector<bool> used(data_.size());
         for_each([&](index at, index) { used[at] = true; });
         for (std::size_t i = 0; i < data_.size(); ++i) {
-            if (!used[i] && !std::isnan(data_[i])) return false;
+            if (!used[i] && data_[i] == data_[i]) return false;  // NaN alone differs from itself
         }
         return true;
     }

@@ -56,7 +56,8 @@ struct argument {
                 strides[1] * size,
                 strides[2] * size,
                 strides[3] * size,
-                kind};
+                kind,
+                ones};
     }
 };
 

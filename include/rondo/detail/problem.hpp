@@ -16,6 +16,7 @@ struct tensor {
     std::byte* data = nullptr;
     index batch = 0, head = 0, time = 0, channel = 0;  // strides in bytes
     element kind = element::float32;
+    bool ones = false;  // one element of host memory, which other places must not read
 
     row at(index b, index h, index t) const noexcept {
         return {data + b * batch + h * head + t * time, channel, kind};

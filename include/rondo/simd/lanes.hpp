@@ -91,13 +91,23 @@ inline xsimd::batch<A> power_of_two(xsimd::batch<A> const& n) noexcept {
 template <int Block, bool Upper, class A, std::size_t... Lane>
 inline xsimd::batch<A> exchange(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
                                 std::index_sequence<Lane...>) noexcept {
-    using native = typename xsimd::batch<A>::register_type;
+    using pack = xsimd::batch<A>;
+    using native [[maybe_unused]] = typename pack::register_type;
     constexpr int width = int(sizeof...(Lane));
     constexpr auto source = [](int lane) {
         bool const from_b = (lane & Block) != 0;
         return (Upper ? lane | Block : lane & ~Block) + (from_b ? width : 0);
     };
+#if defined(__CUDACC__)
+    // nvcc drops the expansion of a pack among the arguments of a builtin.
+    A lanes[2 * width], chosen[width];
+    a.store_unaligned(lanes);
+    b.store_unaligned(lanes + width);
+    ((chosen[Lane] = lanes[source(int(Lane))]), ...);
+    return pack::load_unaligned(chosen);
+#else
     return {native(__builtin_shufflevector(native(a), native(b), source(int(Lane))...))};
+#endif
 }
 
 /// The packs of the instruction set that this translation unit is compiled for.

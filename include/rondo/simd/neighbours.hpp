@@ -8,8 +8,16 @@ namespace rondo::inline RONDO_ISA::detail {
 
 template <class Pack, std::size_t... Lane>
 inline Pack swap_lanes(Pack const& x, std::index_sequence<Lane...>) noexcept {
+#if defined(__CUDACC__)
+    // nvcc drops the expansion of a pack among the arguments of a builtin.
+    typename Pack::value_type lanes[sizeof...(Lane)], swapped[sizeof...(Lane)];
+    x.store_unaligned(lanes);
+    ((swapped[Lane] = lanes[Lane ^ 1]), ...);
+    return Pack::load_unaligned(swapped);
+#else
     auto const lanes = typename Pack::register_type(x);
     return Pack(__builtin_shufflevector(lanes, lanes, int(Lane ^ 1)...));
+#endif
 }
 
 template <std::size_t Odd, class Pack, std::size_t... Lane>

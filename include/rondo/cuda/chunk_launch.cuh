@@ -1,0 +1,156 @@
+/// @file
+/// Which calls the chunkwise kernel takes, and in which shape.
+#pragma once
+
+#include <rondo/cuda/chunkwise.cuh>
+#include <rondo/cuda/tuning.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+constexpr bool fits(index x) noexcept {
+    return x >= std::numeric_limits<int>::min() && x <= std::numeric_limits<int>::max();
+}
+
+/// Whether rows of a tensor can be copied 16 bytes at a time, their steps in 32 bits.
+inline bool in_pieces(tensor const& x, element kind) {
+    constexpr index piece = 16;
+    auto const whole = [](index stride) { return stride % piece == 0; };
+    return fits(x.time) && x.kind == kind && x.channel == 2 && whole(x.batch) && whole(x.head) &&
+           whole(x.time) && reinterpret_cast<std::uintptr_t>(x.data) % piece == 0;
+}
+
+inline bool chunks_fast(detail::problem<float> const& p) {
+    element const kind = p.o.kind;
+    auto const form = p.what.form;
+    bool const sixteen = kind == element::bfloat16 || kind == element::float16;
+    bool const decays = p.what.decay == decay_kind::none || p.what.decay == decay_kind::constant ||
+                        p.what.decay == decay_kind::scalar ||
+                        // weights by channel need the exponents of bfloat16
+                        (p.what.per_channel() && !p.what.on_write && kind == element::bfloat16);
+    bool const chosen =
+        form == detail::form_kind::automatic || form == detail::form_kind::chunkwise;
+    bool const key = p.k.ones ? p.what.feature == feature_kind::identity : in_pieces(p.k, kind);
+    bool const gate = !p.what.per_channel() || in_pieces(p.gate, kind);
+    bool const short_enough = fits(p.length + most_chunk_rows) && fits(p.gate.time);
+    return sixteen && short_enough && p.length >= least_chunk_length && decays && chosen &&
+           !p.what.delta && key && gate && in_pieces(p.q, kind) && in_pieces(p.v, kind) &&
+           in_pieces(p.o, kind) && p.depth % 8 == 0 && p.width % 8 == 0 && p.depth > 0 &&
+           p.depth <= widest_chunk_depth && p.width > 0;
+}
+
+/// Launches the chunkwise kernel of one shape.
+template <class Shape>
+class chunk_launch {
+public:
+    chunk_launch(cudaStream_t stream, detail::problem<float> const& p)
+        : stream_(stream),
+          bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
+          tiles_((p.width + Shape::width - 1) / Shape::width) {
+        units_ = p.sequences * p.query_heads * tiles_;
+        segments_ = p.offsets.empty() ? segments_of(units_, p.length) : 1;
+        index const chunks = (p.length + Shape::rows - 1) / Shape::rows;
+        segment_length_ = (chunks + segments_ - 1) / segments_ * Shape::rows;
+        if (segments_ > 1) segments_ = (p.length + segment_length_ - 1) / segment_length_;
+    }
+
+    std::size_t record_bytes() const {
+        return segments_ == 1
+                   ? 0
+                   : std::size_t(units_ * segments_) * chunk_record<Shape>::size * sizeof(float);
+    }
+
+    void operator()(detail::problem<float> const& p) const {
+        expect("cudaFuncSetAttribute",
+               cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    bytes_));
+        prepared<float> ready(stream_, p, tiles_ * Shape::warps);
+        scratch const records(stream_, record_bytes());
+        ready.for_each_launch([&](call<float> const& c) {
+            if (segments_ == 1) return launch(c, nullptr, false, false);
+            call<float> one = c;
+            one.pass_count = 1;
+            for (int i = 0; i < c.pass_count; ++i) {
+                one.passes[0] = c.passes[i];
+                split(one, records.at<float>(0));
+            }
+        });
+    }
+
+private:
+    /// One pass by several blocks a sequence: the states of the segments, what each starts from,
+    /// and the outputs. A window of the whole sequence is all of them together.
+    void split(call<float> const& c, float* records) const {
+        pass const& how = c.passes[0];
+        if (how.write) {
+            call<float> written = c;
+            written.passes[0].read = false;
+            launch(written, records, false, true);
+            dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
+            join_segments<Shape>
+                <<<grid, Shape::threads, 0, stream_>>>(c, plan(records, false, false), !how.read);
+            expect("launch of join_segments", cudaGetLastError());
+        }
+        if (how.read) launch(c, records, true, false);
+    }
+
+    chunk_plan plan(float* records, bool starts, bool leaves) const {
+        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves};
+    }
+
+    void launch(call<float> const& c, float* records, bool starts, bool leaves) const {
+        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(
+            c, plan(records, starts, leaves));
+        expect("launch of chunkwise", cudaGetLastError());
+    }
+
+    /// As many as fill the chip once, and no more than have something to do.
+    static index segments_of(index units, index length) {
+        int device = 0, processors = 0;
+        expect("cudaGetDevice", cudaGetDevice(&device));
+        expect("cudaDeviceGetAttribute",
+               cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+        index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
+        return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
+    }
+
+    cudaStream_t stream_;
+    int bytes_;
+    index tiles_, units_, segments_, segment_length_;
+};
+
+template <class Shape>
+inline void launch_shape(cudaStream_t stream, detail::problem<float> const& p) {
+    chunk_launch<Shape> const launch(stream, p);
+    launch(p);
+}
+
+template <class T, weighing Weigh>
+inline void launch_weighing(cudaStream_t stream, detail::problem<float> const& p) {
+    if (p.depth <= 64) {
+        launch_shape<chunk_shape<T, Weigh, 64, warp_columns_of_chunk, 4>>(stream, p);
+    } else if (p.width <= 64) {
+        launch_shape<chunk_shape<T, Weigh, 128, warp_columns_of_chunk, 4>>(stream, p);
+    } else {
+        launch_shape<chunk_shape<T, Weigh, 128, warp_columns_of_chunk, 8>>(stream, p);
+    }
+}
+
+template <class T>
+inline void launch_chunks(cudaStream_t stream, detail::problem<float> const& p) {
+    switch (p.what.decay) {
+        case decay_kind::none: return launch_weighing<T, weighing::none>(stream, p);
+        case decay_kind::vector:
+            if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+                launch_weighing<T, weighing::channel>(stream, p);
+            }
+            return;
+        case decay_kind::additive:
+            if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+                launch_weighing<T, weighing::additive>(stream, p);
+            }
+            return;
+        default: return launch_weighing<T, weighing::token>(stream, p);
+    }
+}
+
+}  // namespace rondo::inline RONDO_ISA::cuda

@@ -1,0 +1,129 @@
+/// @file
+/// From a warp's output sums to the user's memory: 16 bytes a thread where columns allow.
+#pragma once
+
+#include <rondo/cuda/chunk_products.cuh>
+#include <rondo/cuda/chunk_sums.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// Exchanges pairs of columns among the four lanes that share a row, so that each of them holds
+/// neighbours: tiles of 8 columns, 4 of them (16 bytes a lane) or 2 (8 bytes).
+template <int Tiles>
+__device__ inline void gather_neighbours(unsigned (&x)[Tiles], int lane) {
+    bool const odd = lane & 1;
+#pragma unroll
+    for (int j = 0; j < Tiles; j += 2) {
+        unsigned const other = __shfl_xor_sync(~0U, odd ? x[j] : x[j + 1], 1);
+        x[j] = odd ? other : x[j];
+        x[j + 1] = odd ? x[j + 1] : other;
+    }
+    if constexpr (Tiles == 4) {
+        bool const upper = lane & 2;
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            unsigned const other = __shfl_xor_sync(~0U, upper ? x[j] : x[j + 2], 2);
+            x[j] = upper ? other : x[j];
+            x[j + 2] = upper ? x[j + 2] : other;
+        }
+    }
+}
+
+/// The rows of a chunk's outputs that a warp leaves, 8 at a time.
+template <class Shape>
+class output_rows {
+    using T = typename Shape::element_type;
+    static constexpr int tiles = Shape::columns / 8;
+
+public:
+    /// Rows [first, last) are to be left.
+    __device__ output_rows(chunk_block<Shape> const& block, pass const& how, int const* tokens,
+                           int first, int last)
+        : b_(block),
+          how_(how),
+          tokens_(tokens),
+          first_(first),
+          last_(last),
+          columns_(int(block.c.width - block.column)) {}
+
+    __device__ void leave(chunk_outputs<Shape>& o) const {
+        bool const several = how_.accumulate || !how_.finish;
+        float factors[Shape::rows / 8];
+#pragma unroll
+        for (int i = 0; i < Shape::rows / 8; ++i) factors[i] = b_.c.scale;
+        if (b_.c.normalized) {
+#pragma unroll
+            for (int i = 0; i < Shape::rows / 8; ++i) {
+                factors[i] = b_.c.scale / (join_sums(row(i)) + b_.c.eps);
+            }
+        }
+        if (several) join(o);
+        if (!how_.finish) return;
+#pragma unroll
+        for (int i = 0; i < Shape::rows / 8; ++i) store(i, factors[i], o);
+    }
+
+private:
+    __device__ int row(int i) const { return 8 * i + b_.lane / 4; }
+    __device__ bool present(int row) const { return row >= first_ && row < last_; }
+
+    /// Adds what earlier passes left, and leaves what later ones need.
+    __device__ void join(chunk_outputs<Shape>& o) const {
+#pragma unroll
+        for (int i = 0; i < Shape::rows / 8; ++i) {
+            if (!present(row(i))) continue;
+            float* const rows = b_.c.partial_rows +
+                                b_.where.partial(b_.c, tokens_[row(i)]) * b_.c.width + b_.column;
+#pragma unroll
+            for (int n = 0; n < tiles; ++n) {
+                int const e = b_.warp * Shape::columns + 8 * n + 2 * (b_.lane % 4);
+                if (e >= columns_) continue;
+                float* const x = o[i / 2][n] + 2 * (i % 2);
+                auto* const left = reinterpret_cast<float2*>(rows + e);
+                if (how_.accumulate) x[0] += left->x, x[1] += left->y;
+                if (!how_.finish) *left = {x[0], x[1]};
+            }
+        }
+    }
+
+    __device__ void store(int i, float factor, chunk_outputs<Shape> const& o) const {
+        unsigned packed[tiles];
+#pragma unroll
+        for (int n = 0; n < tiles; ++n) {
+            float const* const x = o[i / 2][n] + 2 * (i % 2);
+            packed[n] = pack<T>(factor * x[0], factor * x[1]);
+        }
+        gather_neighbours(packed, b_.lane);
+        int const quarter = b_.lane % 4;
+        int const e = b_.warp * Shape::columns +
+                      (tiles == 4 ? 8 * quarter : 8 * (quarter % 2) + 4 * (quarter / 2));
+        if (!present(row(i)) || e >= columns_) return;
+        std::byte* const to = b_.o_rows[tokens_[row(i)]] + e * int(sizeof(T));
+        if constexpr (tiles == 4) {
+            *reinterpret_cast<uint4*>(to) = {packed[0], packed[1], packed[2], packed[3]};
+        } else {
+            *reinterpret_cast<uint2*>(to) = {packed[0], packed[1]};
+        }
+    }
+
+    /// A reader's denominator, joined with those of earlier passes. Every warp keeps its own.
+    __device__ float join_sums(int row) const {
+        float sum = denominator(b_, row, how_.write);
+        if (b_.c.partial_sums == nullptr) return sum;
+        bool const mine = present(row);
+        index const slots = b_.tiles * Shape::warps;
+        index const slot = b_.column / Shape::width * Shape::warps + b_.warp;
+        index const at = b_.where.partial(b_.c, mine ? tokens_[row] : 0) * slots + slot;
+        if (how_.accumulate && mine) sum += b_.c.partial_sums[at];
+        __syncwarp();
+        if (!how_.finish && mine && b_.lane % 4 == 0) b_.c.partial_sums[at] = sum;
+        return sum;
+    }
+
+    chunk_block<Shape> const& b_;
+    pass const& how_;
+    int const* tokens_;
+    int first_, last_, columns_;
+};
+
+}  // namespace rondo::inline RONDO_ISA::cuda

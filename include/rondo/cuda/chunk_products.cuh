@@ -1,0 +1,286 @@
+/// @file
+/// The products of a chunk on tensor cores: scores, outputs and the state.
+#pragma once
+
+#include <rondo/cuda/chunk_block.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// A warp's part of S, transposed: columns of values down, key channels across. As sums these are
+/// what the products into them leave; rounded and paired they are the right operand of the
+/// products that read them, so the state never leaves its registers.
+template <class Shape>
+struct chunk_state {
+    static constexpr int blocks = Shape::columns / 16, channels = Shape::depth / 8;
+    sum_tile s[blocks][channels];
+
+    /// Visits (element, channel of the key, column of the warp's).
+    template <class Visit>
+    __device__ void each(int lane, Visit const& visit) {
+#pragma unroll
+        for (int m = 0; m < blocks; ++m) {
+#pragma unroll
+            for (int n = 0; n < channels; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    visit(s[m][n][i], 8 * n + 2 * (lane % 4) + i % 2,
+                          16 * m + lane / 4 + i / 2 * 8);
+                }
+            }
+        }
+    }
+
+    __device__ void scale(float factor) {
+#pragma unroll
+        for (int m = 0; m < blocks; ++m) {
+#pragma unroll
+            for (int n = 0; n < channels; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) s[m][n][i] *= factor;
+            }
+        }
+    }
+
+    /// Multiplies every key channel by its factor.
+    __device__ void scale(float const* factors, int lane) {
+#pragma unroll
+        for (int n = 0; n < channels; ++n) {
+            float2 const f = *reinterpret_cast<float2 const*>(factors + 8 * n + 2 * (lane % 4));
+#pragma unroll
+            for (int m = 0; m < blocks; ++m) {
+                s[m][n][0] *= f.x, s[m][n][1] *= f.y, s[m][n][2] *= f.x, s[m][n][3] *= f.y;
+            }
+        }
+    }
+
+    /// Key channels [16 step, ..) by values [8 half, ..) of a block of 16.
+    __device__ right_operand operand(int block, int half, int step) const {
+        using T = typename Shape::element_type;
+        auto const &low = s[block][2 * step], &high = s[block][2 * step + 1];
+        return {{pack<T>(low[2 * half], low[2 * half + 1]),
+                 pack<T>(high[2 * half], high[2 * half + 1])}};
+    }
+    /// What rounding left out of an operand.
+    __device__ right_operand remainder(right_operand const& rounded, int block, int half,
+                                       int step) const {
+        using T = typename Shape::element_type;
+        right_operand rest;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            auto const& exact = s[block][2 * step + i];
+            float2 const x = unpack<T>(rounded.x[i]);
+            rest.x[i] = pack<T>(exact[2 * half] - x.x, exact[2 * half + 1] - x.y);
+        }
+        return rest;
+    }
+};
+
+/// A warp's outputs: all rows of the chunk, its own columns.
+template <class Shape>
+using chunk_outputs = sum_tile[Shape::rows / 16][Shape::columns / 8];
+
+/// Which score a reader counts: those of tokens before it, its own where it sees itself.
+struct score_mask {
+    bool strict;
+    __device__ bool operator()(int reader, int token) const {
+        return strict ? token < reader : token <= reader;
+    }
+};
+
+/// Leaves one block of 16 x 16 weighted scores, in the row's two halves of 8.
+template <class Shape, bool Diagonal>
+__device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, score_mask mask,
+                                    int row, int block, sum_tile (&sums)[2]) {
+    using T = typename Shape::element_type;
+    auto const& w = b.notes.tokens[stage];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        int const i = 16 * row + b.lane / 4 + 8 * half;
+        float total = 0;
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+            int const j = 16 * block + 8 * n + 2 * (b.lane % 4);
+            float score[2] = {sums[n][2 * half], sums[n][2 * half + 1]};
+#pragma unroll
+            for (int x = 0; x < 2; ++x) {
+                bool const seen = !Diagonal || mask(i, j + x);
+                if constexpr (Shape::weigh == weighing::token) {
+                    score[x] *= power_of_2(w.level[i] - w.level[j + x]);
+                }
+                score[x] = seen ? score[x] : 0;
+            }
+            total += score[0] + score[1];
+            b.scores().set(i, j / 2, pack<T>(score[0], score[1]));
+        }
+        if (!b.c.normalized) continue;
+        total += __shfl_xor_sync(~0U, total, 1);
+        total += __shfl_xor_sync(~0U, total, 2);
+        if (b.lane % 4 == 0) b.notes.row_sums[i][block] = total;
+    }
+}
+
+/// Multiplies queries of piece `row` by the decay between their piece and the keys' piece `block`:
+/// growth where the two are one.
+template <class Shape>
+__device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& queries, int row,
+                                     int block, int step) {
+    using T = typename Shape::element_type;
+    if (row == block + 1) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        int const d = 16 * step + 8 * half + 2 * (b.lane % 4);
+        float2 f;
+        if (row == block) {
+            f = *reinterpret_cast<float2 const*>(b.notes.piece_growth[row] + d);
+        } else {
+            f = *reinterpret_cast<float2 const*>(b.notes.piece_decay[row - 1] + d);
+            for (int a = block + 1; a < row - 1; ++a) {
+                f.x *= b.notes.piece_decay[a][d], f.y *= b.notes.piece_decay[a][d + 1];
+            }
+        }
+#pragma unroll
+        for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            float2 const x = unpack<T>(queries.x[i]);
+            queries.x[i] = pack<T>(x.x * f.x, x.y * f.y);
+        }
+    }
+}
+
+/// The weighted scores of the chunk's lower triangle, in blocks of 16 x 16 dealt to the warps.
+template <class Shape>
+__device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pass const& how,
+                                      int count) {
+    using T = typename Shape::element_type;
+    constexpr int side = Shape::rows / 16, triangle = side * (side + 1) / 2;
+    score_mask const mask{how.strict};
+    for (int number = b.warp; number < triangle; number += Shape::warps) {
+        int row = 0, first = 0;
+        while (first + row + 1 <= number) first += ++row;
+        int const block = number - first;
+        if (16 * row >= count) continue;
+        sum_tile sums[2] = {};
+#pragma unroll
+        for (int step = 0; step < Shape::depth / 16; ++step) {
+            auto queries = b.q(stage).left(16 * row, step, b.lane);
+            if constexpr (Shape::weigh == weighing::channel) {
+                weigh_between(b, queries, row, block, step);
+            }
+            right_operand keys[2];
+            b.k(stage).right_transposed(keys, 16 * block, step, b.lane);
+            multiply_add<T>(sums[0], queries, keys[0]);
+            multiply_add<T>(sums[1], queries, keys[1]);
+        }
+        if (row == block) {
+            leave_scores<Shape, true>(b, stage, mask, row, block, sums);
+        } else {
+            leave_scores<Shape, false>(b, stage, mask, row, block, sums);
+        }
+    }
+}
+
+/// What the readers find in the state of the tokens before.
+template <class Shape>
+__device__ inline void read_state(chunk_block<Shape> const& b, int stage,
+                                  chunk_state<Shape> const& state, chunk_outputs<Shape>& o) {
+    using T = typename Shape::element_type;
+    constexpr int columns = Shape::columns / 8;
+#pragma unroll
+    for (int step = 0; step < Shape::depth / 16; ++step) {
+        right_operand s[columns];
+#pragma unroll
+        for (int n = 0; n < columns; ++n) s[n] = state.operand(n / 2, n % 2, step);
+        [[maybe_unused]] right_operand rest[columns];
+        if constexpr (Shape::refined) {
+#pragma unroll
+            for (int n = 0; n < columns; ++n) {
+                rest[n] = state.remainder(s[n], n / 2, n % 2, step);
+            }
+        }
+#pragma unroll
+        for (int row = 0; row < Shape::rows / 16; ++row) {
+            auto const queries = b.readers(stage).left(16 * row, step, b.lane);
+#pragma unroll
+            for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, s[n]);
+            if constexpr (Shape::refined) {
+#pragma unroll
+                for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, rest[n]);
+            }
+        }
+    }
+    if constexpr (Shape::weigh != weighing::token) return;
+#pragma unroll
+    for (int row = 0; row < Shape::rows / 16; ++row) {
+        float const* const factor = b.notes.tokens[stage].read + 16 * row + b.lane / 4;
+        float const upper = factor[0], lower = factor[8];
+#pragma unroll
+        for (int n = 0; n < columns; ++n) {
+            o[row][n][0] *= upper, o[row][n][1] *= upper;
+            o[row][n][2] *= lower, o[row][n][3] *= lower;
+        }
+    }
+}
+
+/// What they find in the chunk itself.
+template <class Shape>
+__device__ inline void read_chunk(chunk_block<Shape> const& b, int stage, chunk_outputs<Shape>& o) {
+    using T = typename Shape::element_type;
+    constexpr int side = Shape::rows / 16, blocks = Shape::columns / 16;
+#pragma unroll
+    for (int step = 0; step < side; ++step) {
+        right_operand values[blocks][2];
+#pragma unroll
+        for (int m = 0; m < blocks; ++m) {
+            b.v(stage).right(values[m], b.warp * blocks + m, step, b.lane);
+        }
+#pragma unroll
+        for (int row = step; row < side; ++row) {
+            auto const scores = b.scores().left(16 * row, step, b.lane);
+#pragma unroll
+            for (int m = 0; m < blocks; ++m) {
+                multiply_add<T>(o[row][2 * m], scores, values[m][0]);
+                multiply_add<T>(o[row][2 * m + 1], scores, values[m][1]);
+            }
+        }
+    }
+}
+
+/// S += K^T V, every token with its weight.
+template <class Shape>
+__device__ inline void write_state(chunk_block<Shape> const& b, int stage, int count,
+                                   chunk_state<Shape>& state) {
+    using T = typename Shape::element_type;
+    constexpr int blocks = Shape::columns / 16;
+#pragma unroll
+    for (int step = 0; step < Shape::rows / 16; ++step) {
+        if (16 * step >= count) break;
+        if constexpr (Shape::weigh == weighing::channel) {
+            state.scale(b.notes.piece_decay[step],
+                        b.lane);  // keys are relative to their piece's end
+        }
+        left_operand values[blocks];
+#pragma unroll
+        for (int m = 0; m < blocks; ++m) {
+            values[m] = b.v(stage).left_transposed(b.warp * blocks + m, step, b.lane);
+            if constexpr (Shape::weigh == weighing::token) {
+                float const* const w = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    float2 const x = unpack<T>(values[m].x[i]);
+                    values[m].x[i] = pack<T>(x.x * w[i / 2 * 8], x.y * w[i / 2 * 8 + 1]);
+                }
+            }
+        }
+#pragma unroll
+        for (int block = 0; block < Shape::depth / 16; ++block) {
+            right_operand keys[2];
+            b.k(stage).right(keys, block, step, b.lane);
+#pragma unroll
+            for (int m = 0; m < blocks; ++m) {
+                multiply_add<T>(state.s[m][2 * block], values[m], keys[0]);
+                multiply_add<T>(state.s[m][2 * block + 1], values[m], keys[1]);
+            }
+        }
+    }
+}
+
+}  // namespace rondo::inline RONDO_ISA::cuda

@@ -1,0 +1,69 @@
+/// @file
+/// The weights of a chunk whose tokens have one log decay each: powers of 2 of differences of
+/// cumulative sums.
+#pragma once
+
+#include <rondo/cuda/chunk_block.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// Computed by one warp, a chunk ahead of its use.
+template <class Shape>
+class token_weigher {
+    static constexpr bool present = Shape::weigh == weighing::token;
+    // 2 to the power of anything lower is 0 in float, so that a reset is exact; a lower number
+    // would only cost the sums behind it their last bits.
+    static constexpr float lowest = -160;
+
+public:
+    __device__ explicit token_weigher(chunk_block<Shape> const& block) : b_(block) {}
+
+    /// Asks for the log decays of a chunk: two tokens a lane.
+    __device__ void load(int const* tokens, int count) {
+        if (!present || !mine()) return;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            int const row = 2 * b_.lane + i;
+            steps_[i] = 0;
+            if (row >= count) continue;
+            float const gate = cuda::load<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
+            steps_[i] = fmaxf(gate * log2_of_e, lowest);
+        }
+    }
+
+    /// Leaves the weights of the tokens asked for.
+    __device__ void weigh(int stage) const {
+        if (!present || !mine()) return;
+        int const lane = b_.lane;
+        float const first = steps_[0], second = steps_[1];
+        float sum = first + second;
+#pragma unroll
+        for (int step = 1; step < warp_size; step *= 2) {
+            float const other = __shfl_up_sync(~0U, sum, step);
+            if (lane >= step) sum += other;
+        }
+        float const end = __shfl_sync(~0U, sum, warp_size - 1);
+        // A reader's decay counts for on_read, a written token's for on_write.
+        float const middle = sum - second;
+        float const level[2] = {b_.c.on_write ? middle - first : middle,
+                                b_.c.on_write ? middle : sum};
+        auto& to = b_.notes.tokens[stage];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            int const row = 2 * lane + i;
+            to.level[row] = level[i];
+            to.read[row] = power_of_2(level[i]);
+            to.write[row] = power_of_2(end - level[i]);
+        }
+        if (lane == 0) to.carry = power_of_2(end);
+    }
+
+private:
+    /// The last warp has the fewest scores to compute.
+    __device__ bool mine() const { return b_.warp == Shape::warps - 1; }
+
+    chunk_block<Shape> const& b_;
+    float steps_[2] = {0, 0};
+};
+
+}  // namespace rondo::inline RONDO_ISA::cuda

@@ -1,0 +1,184 @@
+/// @file
+/// The chunkwise kernel: one pass over q, k, v and o with the state in registers and all products
+/// on tensor cores (the form of Hua et al. 2022; Sun et al. 2023, section 2.3; Yang et al. 2023).
+/// A block takes one query head and up to 128 value columns. While a chunk is computed on, the next
+/// one is on its way to shared memory.
+#pragma once
+
+#include <rondo/cuda/chunk_additive.cuh>
+#include <rondo/cuda/chunk_channel.cuh>
+#include <rondo/cuda/chunk_leave.cuh>
+#include <rondo/cuda/chunk_record.cuh>
+#include <rondo/cuda/chunk_token.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// Walks the passes of one block.
+template <class Shape>
+class chunk_walker {
+    using T = typename Shape::element_type;
+
+public:
+    __device__ chunk_walker(call<float> const& c, chunk_block<Shape> const& block)
+        : c_(c), b_(block), tokens_(block), channels_(block), additive_(block) {}
+
+    /// The passes over the places [first, last), from and to the block's record where it has one.
+    __device__ void run(chunk_plan const& plan, float* record, int first, int last, bool final) {
+        b_.fill_ones();
+        for (int p = 0; p < c_.pass_count; ++p) {
+            pass const& how = c_.passes[p];
+            if (plan.starts) {
+                load_record(b_, record, state_);
+            } else if (!how.keep) {
+                begin(plan.leaves);
+            }
+            if (!how.write) additive_.divide(state_);
+            walk(how, first, last);
+        }
+        if (plan.leaves) {
+            store_record(b_, record, state_);
+        } else if (final) {
+            end();
+        }
+    }
+
+private:
+    /// Hands the state on.
+    __device__ void end() {
+        if (b_.where.query_head % c_.group != 0 || c_.out.s == nullptr) return;
+        index const head = b_.where.state(c_);
+        state_.each(b_.lane, [&](float s, int d, int e) {
+            index const column = b_.column + b_.warp * Shape::columns + e;
+            if (d < c_.depth && column < c_.width) {
+                c_.out.s[(head * c_.depth + d) * c_.width + column] = s;
+            }
+        });
+        if (b_.column != 0) return;
+        additive_.end();
+        for (int d = threadIdx.x; c_.out.normalizer != nullptr && d < c_.depth;
+             d += Shape::threads) {
+            c_.out.normalizer[head * c_.depth + d] = b_.notes.normalizer[d];
+        }
+    }
+
+    /// From the state handed in, or, for the part of a sequence, from nothing.
+    __device__ void begin(bool part) {
+        index const head = b_.where.state(c_);
+        state_.each(b_.lane, [&](float& s, int d, int e) {
+            index const column = b_.column + b_.warp * Shape::columns + e;
+            bool const known = c_.in.s != nullptr && !part && d < c_.depth && column < c_.width;
+            s = known ? c_.in.s[(head * c_.depth + d) * c_.width + column] : 0;
+        });
+        for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
+            bool const known = c_.in.normalizer != nullptr && !part && d < c_.depth;
+            b_.notes.normalizer[d] = known ? c_.in.normalizer[head * c_.depth + d] : 0;
+            b_.notes.decay[d] = 1;
+        }
+        additive_.begin(part);
+    }
+
+    __device__ void walk(pass const& how, int first, int last) {
+        walk_order<Shape> order(b_.notes, how, first, last, int(b_.where.length));
+        if (first >= last) return;
+        __syncthreads();
+        order.note(0);
+        order.note(1);
+        __syncthreads();
+        b_.load(0, how, order.tokens(0), order.span(0).count);
+        tokens_.load(order.tokens(0), order.span(0).count);
+        tokens_.weigh(0);
+        for (int number = 0; order.span(number).count > 0; ++number) {
+            int const stage = number % 2, next = order.span(number + 1).count;
+            wait_for_copies();
+            __syncthreads();
+            if (next > 0) b_.load(stage ^ 1, how, order.tokens(number + 1), next);
+            tokens_.load(order.tokens(number + 1), next);
+            order.note(number + 2);
+            advance(how, order.tokens(number), order.span(number).count, stage);
+            tokens_.weigh(stage ^ 1);
+        }
+        __syncthreads();
+    }
+
+    __device__ bool weigh(pass const& how, int first, int last, int stage) {
+        return additive_.weigh(stage, how, first, last, state_) &&
+               channels_.weigh(stage, how, first, last);
+    }
+
+    /// One chunk: whole, but for gates of too wide a range token by token.
+    __device__ void advance(pass const& how, int const* tokens, int count, int stage) {
+        map(how, stage);
+        int size = count;
+        for (int first = 0; first < count; first += size) {
+            if (!weigh(how, first, first + size, stage)) {
+                size = 1;
+                weigh(how, first, first + size, stage);
+            }
+            take(how, tokens, first, first + size, stage);
+            if (first + size == count) break;
+            __syncthreads();  // the tiles hold products of the logits now
+            b_.load(stage, how, tokens, count);
+            wait_for_copies();
+            __syncthreads();
+            map(how, stage);
+        }
+    }
+
+    __device__ void map(pass const& how, int stage) const {
+        if (c_.feature == feature_kind::identity) return;
+        if (how.read) b_.map(b_.q(stage));
+        if (how.write) b_.map(b_.k(stage));
+        __syncthreads();
+    }
+
+    /// Reads and writes rows [first, last).
+    __device__ void take(pass const& how, int const* tokens, int first, int last, int stage) {
+        if (how.read) {
+            if (how.write) compute_scores(b_, stage, how, last);
+            if (c_.normalized) read_normalizer(b_, stage);
+            if (how.write || c_.normalized) __syncthreads();
+            chunk_outputs<Shape> o = {};
+            read_state(b_, stage, state_, o);
+            if (how.write) read_chunk(b_, stage, o);
+            output_rows<Shape>(b_, how, tokens, first, last).leave(o);
+        }
+        if (!how.write) return;
+        if constexpr (Shape::weigh == weighing::token) {
+            float const carry = b_.notes.tokens[stage].carry;
+            state_.scale(carry);
+            for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
+                b_.notes.decay[d] *= carry;
+            }
+        }
+        channels_.count_decay();
+        write_state(b_, stage, last, state_);
+        if (c_.normalized) write_normalizer(b_, stage, last);
+    }
+
+    call<float> const& c_;
+    chunk_block<Shape> const& b_;
+    token_weigher<Shape> tokens_;
+    channel_weigher<Shape> channels_;
+    additive_weigher<Shape> additive_;
+    chunk_state<Shape> state_;
+};
+
+template <class Shape>
+__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
+    chunkwise(call<float> const __grid_constant__ c, chunk_plan const plan) {
+    extern __shared__ __align__(1024) char chunk_shared[];
+    index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;
+    index const tile = part % plan.tiles, unit = part / plan.tiles;
+    location const where(c, unit / c.query_heads, unit % c.query_heads);
+    chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
+    chunk_walker<Shape> walker(c, block);
+    float* const record = plan.records == nullptr
+                              ? nullptr
+                              : plan.records + index(blockIdx.x) * chunk_record<Shape>::size;
+    int const length = int(where.length), begin = int(segment) * plan.segment_length;
+    int const first = begin < length ? begin : length;
+    int const last = length - first < plan.segment_length ? length : first + plan.segment_length;
+    walker.run(plan, record, first, last, segment + 1 == plan.segments);
+}
+
+}  // namespace rondo::inline RONDO_ISA::cuda

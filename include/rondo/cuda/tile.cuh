@@ -1,0 +1,149 @@
+/// @file
+/// Tiles of 16-bit values in shared memory and the tensor core instructions on them; nothing else
+/// names those. Compute capability 8.0 and newer.
+#pragma once
+
+#include <rondo/cuda/rows.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// A product of 16 x 16 and 16 x 8: lane l holds rows l / 4 and l / 4 + 8 of the left operand and
+/// of the sum, in each the columns 2 (l % 4) + {0, 1} (+ 8 for the operand), and the column l / 4
+/// of the right operand.
+struct left_operand {
+    unsigned x[4];
+};
+struct right_operand {
+    unsigned x[2];
+};
+using sum_tile = float[4];
+
+template <class T>
+__device__ inline void multiply_add(sum_tile& c, left_operand const& a, right_operand const& b) {
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+            "{%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[0]), "r"(b.x[1]));
+    } else {
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+            "{%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "r"(b.x[0]), "r"(b.x[1]));
+    }
+}
+
+/// Two values in one register, the first in the lower half.
+template <class T>
+__device__ inline unsigned pack(float first, float second) {
+    unsigned both;
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+        asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+    } else {
+        asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(second), "f"(first));
+    }
+    return both;
+}
+template <class T>
+__device__ inline float2 unpack(unsigned both) {
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+        return {__uint_as_float(both << 16), __uint_as_float(both & 0xFFFF0000U)};
+    } else {
+        return __half22float2(*reinterpret_cast<__half2 const*>(&both));
+    }
+}
+
+inline constexpr float log2_of_e = 1.44269504F;
+
+/// 2^x to 2 units in the last place; 0 below the smallest normal number.
+__device__ inline float power_of_2(float x) {
+    float result;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
+/// Rows of `Columns` values in shared memory. Pieces of 16 bytes are permuted within a row by its
+/// number, so that neither rows nor columns of 8 pieces meet in a bank.
+template <class T, int Columns>
+struct tile {
+    static_assert(Columns % 64 == 0);
+    static constexpr int row_bytes = Columns * 2;
+    unsigned base;  // address in shared memory
+
+    /// Address of the piece with the columns [8 piece, 8 piece + 8).
+    __device__ unsigned at(int row, int piece) const {
+        return base + unsigned(row * row_bytes + ((piece ^ (row & 7)) << 4));
+    }
+
+    /// Rows [row, row + 16), columns [16 step, 16 step + 16) as a left operand.
+    __device__ left_operand left(int row, int step, int lane) const {
+        left_operand a;
+        load4(a.x, at(row + lane % 16, 2 * step + lane / 16));
+        return a;
+    }
+    /// The transpose of rows [16 step, 16 step + 16), columns [16 block, ..) as a left operand.
+    __device__ left_operand left_transposed(int block, int step, int lane) const {
+        left_operand a;
+        load4_transposed(a.x, at(16 * step + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
+        return a;
+    }
+    /// The transpose of rows [row, row + 16), columns [16 step, ..) as two right operands.
+    __device__ void right_transposed(right_operand (&b)[2], int row, int step, int lane) const {
+        unsigned x[4];
+        load4(x, at(row + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
+        b[0] = {x[0], x[1]};
+        b[1] = {x[2], x[3]};
+    }
+    /// Rows [16 step, ..), columns [16 block, ..) as two right operands.
+    __device__ void right(right_operand (&b)[2], int block, int step, int lane) const {
+        unsigned x[4];
+        load4_transposed(x, at(16 * step + lane % 16, 2 * block + lane / 16));
+        b[0] = {x[0], x[1]};
+        b[1] = {x[2], x[3]};
+    }
+
+    /// The pair of columns [2 pair, 2 pair + 2) of a row.
+    __device__ unsigned address(int row, int pair) const {
+        return at(row, pair / 4) + unsigned(pair % 4 * 4);
+    }
+    __device__ unsigned get(int row, int pair) const {
+        unsigned x;
+        asm volatile("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address(row, pair)));
+        return x;
+    }
+    __device__ void set(int row, int pair, unsigned x) const {
+        asm volatile("st.shared.b32 [%0], %1;" : : "r"(address(row, pair)), "r"(x) : "memory");
+    }
+
+private:
+    static __device__ void load4(unsigned (&x)[4], unsigned from) {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+    }
+    static __device__ void load4_transposed(unsigned (&x)[4], unsigned from) {
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
+                     : "r"(from)
+                     : "memory");
+    }
+};
+
+/// Copies 16 bytes to shared memory behind the thread's back, or writes zeros.
+__device__ inline void copy_ahead(unsigned to, std::byte const* from, bool present) {
+    int const bytes = present ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"(to), "l"(from), "r"(bytes)
+                 : "memory");
+}
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" : : : "memory"); }
+
+__device__ inline unsigned shared_address(void const* x) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(x));
+}
+
+}  // namespace rondo::inline RONDO_ISA::cuda
