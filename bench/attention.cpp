@@ -67,8 +67,7 @@ void add(std::string const& name, shape const& s, int threads = 1) {
             bench::report(state, s.flops(), s.bytes(Subject::composition), error, threads, call);
         });
     };
-    auto* const row = benchmark::RegisterBenchmark(title.str().c_str(), run);
-    if (threads > 1) row->UseRealTime();  // one thread is timed by the processor's time
+    benchmark::RegisterBenchmark(title.str().c_str(), run)->UseRealTime();
 }
 
 /// The operator that picks its form on all shapes, and each form by name on a short one.

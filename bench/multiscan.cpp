@@ -5,13 +5,16 @@
 ///
 /// `over` is the operator's time over the single scan's, taken in turn with it; `of_fma` the share
 /// of the multiply-adds that one scan needs. Rows multiscan/goal/... have other pairs, and what
-/// their ratio is meant to be. Each row is the best of several tries. To see less, for example:
+/// their ratio is meant to be. Each row is the best of several tries. The longest rows, minutes
+/// together, run only where a filter is given:
 ///     --benchmark_filter=goal            the goals alone
 ///     --benchmark_filter=D64/forward/1/  one thread, forward, 64 channels
+///     --benchmark_filter=.               everything
 #include "support/gradients.hpp"
 #include "support/row.hpp"
 
 #include <sstream>
+#include <string_view>
 
 namespace {
 
@@ -42,6 +45,9 @@ struct setting {
     bool backward;
     int threads;
 };
+
+/// Backward has six products of the state's size, forward two.
+double flops_of(setting const& how) { return how.problem.flops() * (how.backward ? 4 : 1); }
 
 /// Some scans of one grid with their data.
 template <class Scans, int Rank>
@@ -97,13 +103,12 @@ double error_of(rd::grid<Rank> const& tokens, shape s) {
 /// Times `Scans` in turn with `Reference`.
 template <class Scans, class Reference, int Rank>
 void row(benchmark::State& state, rd::grid<Rank> const& tokens, setting const& how) {
-    double const flops = how.problem.flops();
     double const error = how.backward ? -1 : error_of<Scans>(tokens, how.problem);
     contender<Reference, Rank> reference(tokens, how);
     contender<Scans, Rank> rival(tokens, how);
     double limit = bench::fma_rate(), referred = reference.seconds(), best = rival.seconds();
     double const budget = 0.3;  // seconds
-    int const tries = int(std::clamp(budget / (referred + best), 1.0, 50.0));
+    int const tries = int(std::clamp(budget / (referred + best), 1.0, 20.0));
     for (auto _ : state) {
         for (int i = 0; i < tries; ++i) {
             referred = std::min(referred, reference.seconds());
@@ -112,8 +117,7 @@ void row(benchmark::State& state, rd::grid<Rank> const& tokens, setting const& h
         state.SetIterationTime(best);
     }
     limit = std::max(limit, bench::fma_rate());
-    // Backward has six products of the state's size, forward two.
-    state.counters["of_fma"] = flops * (how.backward ? 4 : 1) / (best * limit * how.threads);
+    state.counters["of_fma"] = flops_of(how) / (best * limit * how.threads);
     state.counters["tokens"] = double(how.problem.batch * how.problem.time) / best;
     state.counters["over"] = best / referred;
     if (error >= 0) state.counters["error"] = error;
@@ -156,12 +160,16 @@ void add_all(rd::grid<Rank> const& tokens, setting const& how) {
     add<lion_curves>("snakes_lion_s", tokens, how);
 }
 
+/// Rows of more flops than this wait for a filter.
+constexpr double long_row = 1e10;
+
 template <int Rank>
-void add_settings(rd::grid<Rank> const& tokens) {
+void add_settings(rd::grid<Rank> const& tokens, bool everything) {
     int const most = rd::detail::threads_of(rd::exec::openmp);
     for (rd::index channels : {64, 128}) {
         for (bool backward : {false, true}) {
             shape const s{.time = tokens.size(), .depth = channels, .width = channels};
+            if (!everything && flops_of({s, backward, 1}) > long_row) continue;
             add_all(tokens, {s, backward, 1});
             if (most > 1) add_all(tokens, {s, backward, most});
         }
@@ -171,9 +179,12 @@ void add_settings(rd::grid<Rank> const& tokens) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    for (rd::index side : {14, 32, 64, 128, 256}) add_settings(rd::grid{side, side});
-    add_settings(rd::grid{16, 32, 32});
-    add_settings(rd::grid{16384});
+    bool const filtered = std::any_of(argv + 1, argv + argc, [](std::string_view argument) {
+        return argument.starts_with("--benchmark_filter");
+    });
+    for (rd::index side : {14, 32, 64, 128, 256}) add_settings(rd::grid{side, side}, filtered);
+    add_settings(rd::grid{16, 32, 32}, filtered);
+    add_settings(rd::grid{16384}, filtered);
 
     rd::grid const image{128, 128};
     setting const how{{.time = image.size()}, false, 1};
