@@ -188,6 +188,7 @@ public:
         s.apart("state out", state_out, "x", in.x);
         s.apart("state out", state_out, "log_a", in.log_a);
         using L = detail::lanes_of<Place, A>;
+        s.call.widen(detail::threads_of(place));
         detail::run_scan<L>(s.call, detail::threads_of(place), 0,
                             detail::scan_kernel<L, Kind>::forward);
     }
@@ -252,6 +253,7 @@ public:
         s.apart("state", carried, "x", in.x);
         s.apart("state", carried, "log_a", in.log_a);
         using L = detail::lanes_of<Place, A>;
+        s.call.widen(detail::threads_of(place));
         detail::run_scan<L>(s.call, detail::threads_of(place), 0,
                             detail::scan_kernel<L, Kind>::forward);
     }
