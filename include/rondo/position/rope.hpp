@@ -47,7 +47,7 @@ struct rope_gradients {
 /// Cost: 6 flops an element; memory is read and written once.
 /// Scratch: tables of up to 64 turns a thread and head.
 /// Accuracy: 2e-6 in float and 1e-12 in double of the largest |x|, places below 2^26
-///   (tests/laws/position.cpp), for the angle s theta with theta = base^(-i / n) as double holds it.
+///   (tests/laws/position.cpp), for the angle s theta, theta = base^(-i / n) as double holds it.
 /// Errors: shape_error before anything is written.
 /// Source: Su et al. 2021, "RoFormer", section 3.2.
 class rope_t {
