@@ -8,18 +8,40 @@ namespace {
 
 namespace rd = rondo;
 
-/// call(x, log_a, y) for views [time, channel]; `streams` is how many of them it moves.
+/// x, log_a and y [time, channel], the same values in float and double.
+template <class T>
+struct recurrence_problem {
+    rd::index time, channels;
+    std::vector<T> x = values(-1, 1), log_a = values(-0.2F, 0), y = std::vector<T>(x.size());
+
+    std::vector<T> values(float low, float high) const {
+        std::mt19937 generator{7};
+        std::uniform_real_distribution<float> uniform{low, high};
+        std::vector<T> result(std::size_t(time * channels));
+        for (T& value : result) value = uniform(generator);
+        return result;
+    }
+
+    template <class Call>
+    void run(Call const& call) {
+        auto const seen = [&](std::vector<T> const& data) {
+            return rd::view<T const, 2>(data.data(), {time, channels});
+        };
+        call(seen(x), seen(log_a), rd::view<T, 2>(y.data(), {time, channels}));
+    }
+};
+
+/// call(x, log_a, y); `streams` is how many of them it moves.
 template <class Call>
 void recurrence(benchmark::State& state, rd::index time, rd::index channels, int streams,
                 Call const& call) {
-    std::vector<float> const x(std::size_t(time * channels), 0.5F);
-    std::vector<float> const log_a(x.size(), -0.1F);
-    std::vector<float> y(x.size());
-    rd::view<float const, 2> const in(x.data(), {time, channels}),
-        a(log_a.data(), {time, channels});
-    rd::view<float, 2> const out(y.data(), {time, channels});
-    bench::report(state, 2.0 * double(time * channels), 4.0 * streams * double(time * channels), -1,
-                  1, [&] { call(in, a, out); });
+    recurrence_problem<float> problem{time, channels};
+    recurrence_problem<double> exact{time, channels};
+    problem.run(call);
+    exact.run(call);
+    double const elements = double(time * channels);
+    bench::report(state, 2 * elements, 4 * streams * elements, bench::error_of(problem.y, exact.y),
+                  1, [&] { problem.run(call); });
 }
 
 }  // namespace

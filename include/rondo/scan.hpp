@@ -89,6 +89,7 @@ public:
 
     lines input(char const* name, operand<A, Rank> const& x) {
         check_.present(name, x);
+        check_one_sequence(check_, name, x);
         return placed(name, x, model_.extents);
     }
     lines output(char const* name, operand<A, Rank> const& x) {
@@ -149,7 +150,7 @@ inline void run_scan(scan_problem const& call, int threads, index rows, Body con
 /// An element-wise recurrence along one axis, made by `scan` or `log_cumsum_exp`.
 ///
 /// Shapes: x, log_a and y of one shape, any rank up to 8, any strides; states without the scanned
-///   axis. A state not given is 0 (scan) or -inf (log_cumsum_exp).
+///   axis. A state not given is 0 (scan) or -inf (log_cumsum_exp). Packed views are refused.
 /// Units: log_a is a log decay; -inf is a hard reset.
 /// Cost: one exponential an element (log_cumsum_exp: and a logarithm); memory is read once.
 /// Scratch: forward none; backward T x 64 elements a thread, for the outputs it computes again.
@@ -188,6 +189,7 @@ public:
         s.apart("state out", state_out, "x", in.x);
         s.apart("state out", state_out, "log_a", in.log_a);
         using L = detail::lanes_of<Place, A>;
+        s.call.widen(detail::threads_of(place));
         detail::run_scan<L>(s.call, detail::threads_of(place), 0,
                             detail::scan_kernel<L, Kind>::forward);
     }
@@ -252,6 +254,7 @@ public:
         s.apart("state", carried, "x", in.x);
         s.apart("state", carried, "log_a", in.log_a);
         using L = detail::lanes_of<Place, A>;
+        s.call.widen(detail::threads_of(place));
         detail::run_scan<L>(s.call, detail::threads_of(place), 0,
                             detail::scan_kernel<L, Kind>::forward);
     }

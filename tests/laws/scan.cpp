@@ -34,7 +34,7 @@ void round(values& x) {
 // What a call gives, whatever the operator takes.
 template <class T, class Call>
 void against_oracle(random& r, bool reversed, bool logits, Call call) {
-    extents3 const n{r.integer(0, 3), r.integer(0, 40), r.one_of<index>({1, 3, 16, 17, 70})};
+    extents3 const n{r.integer(0, 3), r.integer(0, 40), r.one_of<index>({1, 3, 16, 17, 70, 1100})};
     int const axis = static_cast<int>(r.integer(0, 2));
     auto const w = walk_of(n, axis, reversed);
     auto x = uniform(r, w.size(), -1, 1), log_a = uniform(r, w.size(), -2, 0);

@@ -58,6 +58,22 @@ TEST_CASE("turns refuse what they cannot turn") {
     CHECK(d.untouched());
 }
 
+TEST_CASE("a packed view is refused where a row is one sequence") {
+    data d;
+    std::vector<rd::index> const offsets = {0, 5, T};
+    auto const x = d.x.slice(0, 0, 1);
+    auto const y = d.y.slice(0, 0, 1);
+    CHECK_THROWS_WITH(rd::position::rope().forward(rd::exec::simd, {x.packed(offsets)}, y),
+                      contains("x is packed by 3 offsets, expected none (0)"));
+    CHECK_THROWS_WITH(rd::position::rope().forward(rd::exec::simd, {x}, y.packed(offsets)),
+                      contains("y is packed by 3 offsets"));
+    CHECK_THROWS_WITH(rd::scan().forward(rd::exec::simd, {x, x.packed(offsets)}, y),
+                      contains("log_a is packed by 3 offsets"));
+    CHECK_THROWS_WITH(rd::position::tpe().forward(rd::exec::simd, {x.packed(offsets), d.b, d.b}, y),
+                      contains("x is packed by 3 offsets"));
+    CHECK(d.untouched());
+}
+
 TEST_CASE("what is no permutation is refused") {
     data d;
     std::vector<rd::index> order{0, 1, 2, 3, 4, 5, 6, 6};

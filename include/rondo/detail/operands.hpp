@@ -41,10 +41,19 @@ inline footprint footprint_of(operand<A, Rank> const& x) noexcept {
     return footprint_of(x.data, x.extents, x.strides, element_size(x.kind));
 }
 
-/// Refuses an output that is null or names an element twice.
+/// Refuses a packed view, which an operator that reads a row as one sequence would get wrong.
+template <class A, int Rank>
+inline void check_one_sequence(checker const& check, char const* name, operand<A, Rank> const& x) {
+    if (x.offsets.empty()) return;
+    refuse(check.name, {name, " is packed by ", x.offsets.size(),
+                        " offsets, expected none (0): call it for each sequence"});
+}
+
+/// Refuses an output that is null, packed, or names an element twice.
 template <class A, int Rank>
 inline void check_output(checker const& check, char const* name, operand<A, Rank> const& x) {
     check.present(name, x);
+    check_one_sequence(check, name, x);
     if (footprint_of(x).bytes() == 0) return;  // dense strides of an empty view may be 0
     for (std::size_t axis = 0; axis < std::size_t(Rank); ++axis) {
         if (x.strides[axis] == 0 && x.extents[axis] > 1) {

@@ -11,8 +11,9 @@ namespace rondo::inline RONDO_ISA::detail {
 
 enum class recurrence_kind : unsigned char { linear, log_sum };
 
-/// Lines that one unit walks side by side: 4 packs of the widest lanes.
-inline constexpr index scan_block = 64;
+/// Lines that one unit walks side by side: 4 packs of the widest lanes, and forwards as many of
+/// these as threads leave, since whole rows are what memory is fast at.
+inline constexpr index scan_block = 64, widest_scan = 16 * scan_block;
 
 /// A checked call; absent operands are empty.
 struct scan_problem {
@@ -20,9 +21,15 @@ struct scan_problem {
     lines x, log_a, y, in, out;            // y: what forward writes
     lines d_y, d_out, d_x, d_log_a, d_in;  // what backward reads and writes
     bool reversed = false;
+    index block = scan_block;  // lines of a unit
 
-    index blocks() const noexcept { return (space.width + scan_block - 1) / scan_block; }
+    index blocks() const noexcept { return (space.width + block - 1) / block; }
     index units() const noexcept { return space.count() * blocks(); }
+    /// Units as wide as leaves two to every thread.
+    void widen(int threads) noexcept {
+        index const fair = threads > 1 ? units() / (2 * threads) : units();
+        block = scan_block * std::clamp<index>(fair, 1, widest_scan / scan_block);
+    }
     index place(index step) const noexcept { return reversed ? space.length - 1 - step : step; }
 };
 
@@ -33,8 +40,8 @@ struct scan_unit {
 
     scan_unit(scan_problem const& problem, index number) noexcept
         : call(&problem), line(number / problem.blocks()) {
-        first = number % problem.blocks() * scan_block;
-        count = std::min(scan_block, problem.space.width - first);
+        first = number % problem.blocks() * problem.block;
+        count = std::min(problem.block, problem.space.width - first);
     }
 
     /// Row `step` of the walk.
@@ -60,7 +67,7 @@ struct linear_scan {
     template <class Leave>
     static void walk(scan_unit const& unit, A* h, Leave const& leave) noexcept {
         scan_problem const& call = *unit.call;
-        A x_buffer[scan_block], a_buffer[scan_block];
+        alignas(cache_line) A x_buffer[widest_scan], a_buffer[widest_scan];
         lines const x_line = call.x.line(call.space, unit.line);
         lines const a_line = call.log_a.line(call.space, unit.line);
         for (index step = 0; step < call.space.length; ++step) {
@@ -77,7 +84,8 @@ struct linear_scan {
 
     static void forward(scan_unit const& unit, A*) noexcept {
         scan_problem const& call = *unit.call;
-        alignas(cache_line) A h[scan_block] = {};
+        alignas(cache_line) A h[widest_scan];
+        fill<L>(h, A(0), padded<L>(unit.count));
         load_or<L>(h, unit, call.in, A(0));
         lines const y_line = call.y.line(call.space, unit.line);
         walk(unit, h,
@@ -132,21 +140,22 @@ struct log_sum_scan {
     template <class Leave>
     static void walk(scan_unit const& unit, A* y, Leave const& leave) noexcept {
         scan_problem const& call = *unit.call;
-        alignas(cache_line) A m[scan_block], s[scan_block], x[scan_block];
+        alignas(cache_line) A m[widest_scan], s[widest_scan], x[widest_scan];
+        index const wide = padded<L>(unit.count);
         lines const line = call.x.line(call.space, unit.line);
-        for (index c = 0; c < scan_block; ++c) m[c] = clamped(y[c]), s[c] = A(1);
+        for (index c = 0; c < wide; ++c) m[c] = clamped(y[c]), s[c] = A(1);
         for (index step = 0; step < call.space.length; ++step) {
             index const t = call.place(step);
-            load_row<L>(x, line.at(t, unit.first), unit.count, scan_block);
-            for (index c = 0; c < scan_block; c += L::width) advance(x + c, m + c, s + c, y + c);
+            load_row<L>(x, line.at(t, unit.first), unit.count, wide);
+            for (index c = 0; c < wide; c += L::width) advance(x + c, m + c, s + c, y + c);
             leave(t, y);
         }
     }
 
     static void forward(scan_unit const& unit, A*) noexcept {
         scan_problem const& call = *unit.call;
-        alignas(cache_line) A y[scan_block];
-        std::fill_n(y, scan_block, -infinity);
+        alignas(cache_line) A y[widest_scan];
+        fill<L>(y, -infinity, padded<L>(unit.count));
         load_or<L>(y, unit, call.in, -infinity);
         lines const y_line = call.y.line(call.space, unit.line);
         walk(unit, y, [&](index t, A const* values) {

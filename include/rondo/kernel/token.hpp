@@ -15,8 +15,8 @@ struct token_rows {
     A *v, *partial;     // [width]
     matrix<A> queries;  // [heads, depth]
     matrix<A> sums;     // [1 + heads, width] what the key reads in the state, and what queries read
-    index depth, width;                  // padded
-    index heads;                         // queries that read the state side by side
+    index depth, width;         // padded
+    index heads;                // queries that read the state side by side
     row_turn<L> turn{nullptr};  // of the token, where positions are fused
 
     /// With as many queries of a group as `room` elements are for, at least one.

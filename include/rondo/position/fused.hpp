@@ -23,7 +23,7 @@ struct fused_t {
 /// else. The state holds turned keys. Where the tokens stand is the option `.at`; `multiscan` takes
 /// its own grid.
 ///
-/// Cost: 3 to 5 % of an operator with D = E = 64 and 8 heads (bench/position.cpp).
+/// Cost: 3 to 6 % of an operator with D = E = 64 and 8 heads (bench/position.cpp).
 /// Scratch: two rows of D for each token of a chunk, and tables of up to 64 turns a thread.
 /// Accuracy: as lrpe's (tests/laws/fused.cpp).
 template <class Lambda>

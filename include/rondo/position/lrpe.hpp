@@ -129,7 +129,7 @@ struct lrpe_gradients {
 /// are concat(s_1 theta, ..., s_r theta)[:A]; a permutation [head, D / r] acts on the same blocks.
 ///
 /// Shapes: x [batch, head, time, channel], y the same, with lrpe::cosine 2 D channels; a zero
-///   stride shares theta over the heads.
+///   stride shares theta over the heads. Packed views are refused.
 /// Units: radians a place.
 /// Cost: 6 flops an element, householder 4 more, the transforms 2 D.
 /// Scratch: tables of up to 64 turns a thread and head; P and the sums of gradients a call.

@@ -42,11 +42,12 @@ struct rope_gradients {
 /// pairs are split evenly over them, n = ceil(pairs / r) each: pair k n + i is turned by
 /// s_k base^(-i / n).
 ///
-/// Shapes: x and y [batch, head, time, channel], the channels even.
+/// Shapes: x and y [batch, head, time, channel], the channels even (lrpe::rotation takes an odd
+///   number and leaves the last alone). Packed views are refused; position::fused takes them.
 /// Cost: 6 flops an element; memory is read and written once.
 /// Scratch: tables of up to 64 turns a thread and head.
 /// Accuracy: 2e-6 in float and 1e-12 in double of the largest |x|, places below 2^26
-///   (tests/laws/position.cpp).
+///   (tests/laws/position.cpp), for the angle s theta, theta = base^(-i / n) as double holds it.
 /// Errors: shape_error before anything is written.
 /// Source: Su et al. 2021, "RoFormer", section 3.2.
 class rope_t {

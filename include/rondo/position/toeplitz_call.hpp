@@ -161,6 +161,7 @@ private:
     /// The inputs, against each other and against the tensor that the call gives or is given.
     void check_call(char const* name, tensor_type const& y) const {
         check.present("x", x);
+        check_one_sequence(check, "x", x);
         check_extents(check, "x", x, y.extents, (std::string(name) + "'s").c_str());
         check_places(check, shape, skip, std::nullopt, x.extents[Rank - 2]);
         auto extents = b.extents;

@@ -80,7 +80,7 @@ struct tpe_no_options {};
 /// |t - s|; over a grid the sum of that along each axis, each with its own coefficients.
 ///
 /// Shapes: x and y [..., time, channel] (rank 2 to 8), b and log_lambda [channel, m], or [axis,
-///   channel, m] over a grid; a zero stride shares them.
+///   channel, m] over a grid; a zero stride shares them. Packed views are refused.
 /// Units: log_lambda is a log decay per token, <= 0.
 /// Cost: 4 m flops an element and sweep, one sweep an axis, two when two-sided: linear in time.
 /// Scratch: 3 m rows of 64 channels and two tiles a thread, and tables of the coefficients;

@@ -46,6 +46,7 @@ struct turn_request {
     turn_call<A> call() const {
         turn_call<A> result;
         check.present("x", x);
+        check_one_sequence(check, "x", x);
         result.kind = kind;
         result.batch = x.extents[0];
         result.heads = x.extents[1];
