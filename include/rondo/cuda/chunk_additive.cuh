@@ -61,24 +61,32 @@ public:
     __device__ bool weigh(int stage, pass const& how, int first, int last,
                           chunk_state<Shape>& state) const {
         if (!present || !how.write) return true;
-        int const pair = threadIdx.x % pairs, part = threadIdx.x / pairs;
+        int const thread = anew(int(threadIdx.x)), pair = thread % pairs, part = thread / pairs;
         int const begin = part * part_rows, end = begin + part_rows;
         auto const logits = b_.gate(stage);
         bool const outside = 2 * pair >= b_.c.depth;
 
-        float2 highest{nothing, nothing}, earliest{nothing, nothing};
-#pragma unroll 8
-        for (int row = begin; row < end; ++row) {
-            if (row < first || row >= last) continue;
+        auto const inside = [=](int row) { return row >= first && row < last; };
+        unsigned const low = pack<T>(nothing, nothing);
+        unsigned top_logits = low;
+#pragma unroll 4
+        for (int i = 0; i < part_rows; ++i) {
+            unsigned const z = logits.get(begin + i, pair);
+            top_logits = larger<T>(top_logits, inside(begin + i) ? z : low);
+        }
+        float2 const highest = unpack<T>(top_logits);
+        float2 const before = pair_of(b_.notes.max, pair), sums = pair_of(b_.notes.sum, pair);
+        float2 earliest = before;  // what the first readers see; only where nothing came before
+        for (int row = begin; row < end && (earliest.x == nothing || earliest.y == nothing);
+             ++row) {
+            if (!inside(row)) continue;
             float2 const z = unpack<T>(logits.get(row, pair));
-            highest = {fmaxf(highest.x, z.x), fmaxf(highest.y, z.y)};
             earliest = {earliest.x == nothing ? z.x : earliest.x,
                         earliest.y == nothing ? z.y : earliest.y};
         }
         b_.notes.part[threadIdx.x][0] = highest;
         b_.notes.part[threadIdx.x][1] = earliest;
         __syncthreads();
-        float2 const before = pair_of(b_.notes.max, pair), sums = pair_of(b_.notes.sum, pair);
         float2 now = before, start = before;
 #pragma unroll
         for (int p = 0; p < parts; ++p) {
@@ -93,7 +101,7 @@ public:
 
         float2 const reference{now.x == nothing ? 0 : now.x, now.y == nothing ? 0 : now.y};
         float2 const carry{__expf(before.x - reference.x), __expf(before.y - reference.y)};
-        float2 sum = weigh_keys(stage, first, last, begin, end, pair, reference);
+        float2 sum = weigh_keys(stage, first, last, begin, pair, reference);
         b_.notes.part[threadIdx.x][0] = sum;
         if (part == 0) set_pair(b_.notes.carry, pair, carry);
         bool const moved = !outside && (carry.x != 1 || carry.y != 1);
@@ -111,14 +119,19 @@ public:
             float2 const n = pair_of(b_.notes.normalizer, pair);
             set_pair(b_.notes.normalizer, pair, {n.x * carry.x, n.y * carry.y});
         }
-        if (how.read) divide_queries(stage, first, last, begin, end, pair, running);
+        if (how.read) divide_queries(stage, begin, pair, running);
         if (rescale) state.scale(b_.notes.carry, b_.lane);
         __syncthreads();
         return true;
     }
 
 private:
-    static __device__ float inverse(float sum) { return sum > 0 ? __fdividef(1, sum) : 0; }
+    /// No window, no weight: 0 instead of 1 / 0.
+    static __device__ float inverse(float sum) {
+        float result;
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(sum));
+        return sum > 0 ? result : 0;
+    }
     static __device__ float2 pair_of(float const* x, int pair) {
         return *reinterpret_cast<float2 const*>(x + 2 * pair);
     }
@@ -126,17 +139,20 @@ private:
         *reinterpret_cast<float2*>(x + 2 * pair) = value;
     }
 
-    __device__ float2 weigh_keys(int stage, int first, int last, int begin, int end, int pair,
+    __device__ float2 weigh_keys(int stage, int first, int last, int begin, int pair,
                                  float2 reference) const {
         auto const logits = b_.gate(stage), keys = b_.k(stage);
         float2 sum{};
-#pragma unroll 8
-        for (int row = begin; row < end; ++row) {
-            unsigned weights = 0;
-            if (row >= first && row < last) {
-                float2 const z = unpack<T>(logits.get(row, pair));
-                weights = pack<T>(__expf(z.x - reference.x), __expf(z.y - reference.y));
-            }
+        // exp(z - reference), the reference in base 2
+        float2 const shift{-reference.x * log2_of_e, -reference.y * log2_of_e};
+#pragma unroll 4
+        for (int i = 0; i < part_rows; ++i) {
+            int const row = begin + i;
+            bool const inside = row >= first && row < last;
+            float2 const z = unpack<T>(logits.get(row, pair));
+            unsigned const weights = inside ? pack<T>(power_of_2(fmaf(z.x, log2_of_e, shift.x)),
+                                                      power_of_2(fmaf(z.y, log2_of_e, shift.y)))
+                                            : 0;
             float2 const w = unpack<T>(weights);
             sum = {sum.x + w.x, sum.y + w.y};
             logits.set(row, pair, weights);
@@ -147,12 +163,12 @@ private:
         return sum;
     }
 
-    __device__ void divide_queries(int stage, int first, int last, int begin, int end, int pair,
-                                   float2 running) const {
+    __device__ void divide_queries(int stage, int begin, int pair, float2 running) const {
         auto const weights = b_.gate(stage), queries = b_.q(stage);
-#pragma unroll 8
-        for (int row = begin; row < end; ++row) {
-            if (row < first || row >= last) continue;
+        // Weights outside of the window are 0, and what their queries become is not left.
+#pragma unroll 4
+        for (int i = 0; i < part_rows; ++i) {
+            int const row = begin + i;
             float2 const w = unpack<T>(weights.get(row, pair));
             running = {running.x + w.x, running.y + w.y};
             float2 const q = unpack<T>(queries.get(row, pair));

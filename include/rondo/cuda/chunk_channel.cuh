@@ -41,14 +41,13 @@ public:
                 within[m] = {};
                 int const begin = (part * mine + m) * piece;
 #pragma unroll 4
-                for (int row = begin; row < begin + piece; ++row) {
-                    if (row < first || row >= last) continue;
+                for (int i = 0; i < piece; ++i) {
+                    int const row = begin + i;
                     float2 const g = step(stage, row, pair);
-                    if (row == first) {
-                        start = g;
-                    } else {
-                        within[m] = {within[m].x + g.x, within[m].y + g.y};
-                    }
+                    if (row == first) start = g;
+                    bool const counts = row > first && row < last;
+                    within[m] = {within[m].x + (counts ? g.x : 0),
+                                 within[m].y + (counts ? g.y : 0)};
                 }
                 strong = strong || fabsf(within[m].x) > limit || fabsf(within[m].y) > limit;
                 bool const begins = begin <= first && first < begin + piece;
@@ -108,27 +107,22 @@ private:
         float2 const enter{power_of_2(level.x), power_of_2(level.y)};
         float2 now{};
 #pragma unroll 4
-        for (int row = begin; row < begin + piece; ++row) {
-            unsigned q = 0, k = 0, reader = 0;
-            if (row >= first && row < last) {
-                if (row != first) {
-                    float2 const g = step(stage, row, pair);
-                    now = {now.x + g.x, now.y + g.y};
-                }
-                if (how.read) {
-                    float2 x = unpack<T>(queries.get(row, pair));
-                    x = {x.x * power_of_2(now.x), x.y * power_of_2(now.y)};
-                    q = pack<T>(x.x, x.y);
-                    reader = pack<T>(x.x * enter.x, x.y * enter.y);
-                }
-                float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(row, pair));
-                k = pack<T>(y.x * power_of_2(end.x - now.x), y.y * power_of_2(end.y - now.y));
-            }
+        for (int i = 0; i < piece; ++i) {
+            int const row = begin + i;
+            bool const inside = row >= first && row < last;
+            float2 const g = step(stage, row, pair);
+            bool const counts = inside && row != first;
+            now = {now.x + (counts ? g.x : 0), now.y + (counts ? g.y : 0)};
             if (how.read) {
-                queries.set(row, pair, q);
-                gates.set(row, pair, reader);
+                float2 x = unpack<T>(queries.get(row, pair));
+                x = {x.x * power_of_2(now.x), x.y * power_of_2(now.y)};
+                queries.set(row, pair, inside ? pack<T>(x.x, x.y) : 0);
+                gates.set(row, pair, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
             }
-            keys.set(row, pair, k);
+            float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(row, pair));
+            unsigned const k =
+                pack<T>(y.x * power_of_2(end.x - now.x), y.y * power_of_2(end.y - now.y));
+            keys.set(row, pair, inside ? k : 0);
         }
     }
 

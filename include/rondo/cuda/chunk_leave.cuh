@@ -36,41 +36,42 @@ class output_rows {
     static constexpr int tiles = Shape::columns / 8;
 
 public:
-    /// Rows [first, last) are to be left.
+    /// Rows [first, last) of the chunk are to be left, of those that begin at `origin`.
     __device__ output_rows(chunk_block<Shape> const& block, pass const& how, int const* tokens,
-                           int first, int last)
+                           int first, int last, int origin)
         : b_(block),
           how_(how),
           tokens_(tokens),
           first_(first),
           last_(last),
+          origin_(origin),
           columns_(int(block.c.width - block.column)) {}
 
     __device__ void leave(chunk_outputs<Shape>& o) const {
         bool const several = how_.accumulate || !how_.finish;
-        float factors[Shape::rows / 8];
+        float factors[Shape::rows_at_a_time / 8];
 #pragma unroll
-        for (int i = 0; i < Shape::rows / 8; ++i) factors[i] = b_.c.scale;
+        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) factors[i] = b_.c.scale;
         if (b_.c.normalized) {
 #pragma unroll
-            for (int i = 0; i < Shape::rows / 8; ++i) {
+            for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
                 factors[i] = b_.c.scale / (join_sums(row(i)) + b_.c.eps);
             }
         }
         if (several) join(o);
         if (!how_.finish) return;
 #pragma unroll
-        for (int i = 0; i < Shape::rows / 8; ++i) store(i, factors[i], o);
+        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) store(i, factors[i], o);
     }
 
 private:
-    __device__ int row(int i) const { return 8 * i + b_.lane / 4; }
+    __device__ int row(int i) const { return origin_ + 8 * i + b_.lane / 4; }
     __device__ bool present(int row) const { return row >= first_ && row < last_; }
 
     /// Adds what earlier passes left, and leaves what later ones need.
     __device__ void join(chunk_outputs<Shape>& o) const {
 #pragma unroll
-        for (int i = 0; i < Shape::rows / 8; ++i) {
+        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
             if (!present(row(i))) continue;
             float* const rows = b_.c.partial_rows +
                                 b_.where.partial(b_.c, tokens_[row(i)]) * b_.c.width + b_.column;
@@ -123,7 +124,7 @@ private:
     chunk_block<Shape> const& b_;
     pass const& how_;
     int const* tokens_;
-    int first_, last_, columns_;
+    int first_, last_, origin_, columns_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -75,9 +75,9 @@ struct chunk_state {
     }
 };
 
-/// A warp's outputs: all rows of the chunk, its own columns.
+/// A warp's outputs: some rows of the chunk, its own columns.
 template <class Shape>
-using chunk_outputs = sum_tile[Shape::rows / 16][Shape::columns / 8];
+using chunk_outputs = sum_tile[Shape::rows_at_a_time / 16][Shape::columns / 8];
 
 /// Which score a reader counts: those of tokens before it, its own where it sees itself.
 struct score_mask {
@@ -151,6 +151,7 @@ template <class Shape>
 __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pass const& how,
                                       int count) {
     using T = typename Shape::element_type;
+    int const lane = anew(b.lane);
     constexpr int side = Shape::rows / 16, triangle = side * (side + 1) / 2;
     score_mask const mask{how.strict};
     for (int number = b.warp; number < triangle; number += Shape::warps) {
@@ -161,12 +162,12 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
         sum_tile sums[2] = {};
 #pragma unroll
         for (int step = 0; step < Shape::depth / 16; ++step) {
-            auto queries = b.q(stage).left(16 * row, step, b.lane);
+            auto queries = b.q(stage).left(16 * row, step, lane);
             if constexpr (Shape::weigh == weighing::channel) {
                 weigh_between(b, queries, row, block, step);
             }
             right_operand keys[2];
-            b.k(stage).right_transposed(keys, 16 * block, step, b.lane);
+            b.k(stage).right_transposed(keys, 16 * block, step, lane);
             multiply_add<T>(sums[0], queries, keys[0]);
             multiply_add<T>(sums[1], queries, keys[1]);
         }
@@ -180,9 +181,10 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
 
 /// What the readers find in the state of the tokens before.
 template <class Shape>
-__device__ inline void read_state(chunk_block<Shape> const& b, int stage,
+__device__ inline void read_state(chunk_block<Shape> const& b, int stage, int first,
                                   chunk_state<Shape> const& state, chunk_outputs<Shape>& o) {
     using T = typename Shape::element_type;
+    int const lane = anew(b.lane);
     constexpr int columns = Shape::columns / 8;
 #pragma unroll
     for (int step = 0; step < Shape::depth / 16; ++step) {
@@ -197,8 +199,8 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage,
             }
         }
 #pragma unroll
-        for (int row = 0; row < Shape::rows / 16; ++row) {
-            auto const queries = b.readers(stage).left(16 * row, step, b.lane);
+        for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
+            auto const queries = b.readers(stage).left(first + 16 * row, step, lane);
 #pragma unroll
             for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, s[n]);
             if constexpr (Shape::refined) {
@@ -209,8 +211,8 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage,
     }
     if constexpr (Shape::weigh != weighing::token) return;
 #pragma unroll
-    for (int row = 0; row < Shape::rows / 16; ++row) {
-        float const* const factor = b.notes.tokens[stage].read + 16 * row + b.lane / 4;
+    for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
+        float const* const factor = b.notes.tokens[stage].read + first + 16 * row + lane / 4;
         float const upper = factor[0], lower = factor[8];
 #pragma unroll
         for (int n = 0; n < columns; ++n) {
@@ -222,19 +224,23 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage,
 
 /// What they find in the chunk itself.
 template <class Shape>
-__device__ inline void read_chunk(chunk_block<Shape> const& b, int stage, chunk_outputs<Shape>& o) {
+__device__ inline void read_chunk(chunk_block<Shape> const& b, int stage, int first,
+                                  chunk_outputs<Shape>& o) {
     using T = typename Shape::element_type;
+    int const lane = anew(b.lane);
     constexpr int side = Shape::rows / 16, blocks = Shape::columns / 16;
 #pragma unroll
     for (int step = 0; step < side; ++step) {
+        if (16 * step >= first + Shape::rows_at_a_time) break;
         right_operand values[blocks][2];
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
-            b.v(stage).right(values[m], b.warp * blocks + m, step, b.lane);
+            b.v(stage).right(values[m], b.warp * blocks + m, step, lane);
         }
 #pragma unroll
-        for (int row = step; row < side; ++row) {
-            auto const scores = b.scores().left(16 * row, step, b.lane);
+        for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
+            if (first + 16 * row < 16 * step) continue;
+            auto const scores = b.scores().left(first + 16 * row, step, lane);
 #pragma unroll
             for (int m = 0; m < blocks; ++m) {
                 multiply_add<T>(o[row][2 * m], scores, values[m][0]);
@@ -249,20 +255,21 @@ template <class Shape>
 __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int count,
                                    chunk_state<Shape>& state) {
     using T = typename Shape::element_type;
+    int const lane = anew(b.lane);
     constexpr int blocks = Shape::columns / 16;
 #pragma unroll
     for (int step = 0; step < Shape::rows / 16; ++step) {
         if (16 * step >= count) break;
         if constexpr (Shape::weigh == weighing::channel) {
             state.scale(b.notes.piece_decay[step],
-                        b.lane);  // keys are relative to their piece's end
+                        lane);  // keys are relative to their piece's end
         }
         left_operand values[blocks];
 #pragma unroll
         for (int m = 0; m < blocks; ++m) {
-            values[m] = b.v(stage).left_transposed(b.warp * blocks + m, step, b.lane);
+            values[m] = b.v(stage).left_transposed(b.warp * blocks + m, step, lane);
             if constexpr (Shape::weigh == weighing::token) {
-                float const* const w = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
+                float const* const w = b.notes.tokens[stage].write + 16 * step + lane % 4 * 2;
 #pragma unroll
                 for (int i = 0; i < 4; ++i) {
                     float2 const x = unpack<T>(values[m].x[i]);
@@ -273,7 +280,7 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
 #pragma unroll
         for (int block = 0; block < Shape::depth / 16; ++block) {
             right_operand keys[2];
-            b.k(stage).right(keys, block, step, b.lane);
+            b.k(stage).right(keys, block, step, lane);
 #pragma unroll
             for (int m = 0; m < blocks; ++m) {
                 multiply_add<T>(state.s[m][2 * block], values[m], keys[0]);

@@ -26,6 +26,10 @@ struct chunk_shape {
     // read in two parts.
     static constexpr bool refined = per_channel;
 
+    // Outputs of so many rows are computed at a time: fewer take fewer registers, but round the
+    // state anew.
+    static constexpr int rows_at_a_time = refined && Depth > 64 ? rows / 2 : rows;
+
     using depth_tile = tile<Element, Depth>;
     using width_tile = tile<Element, width>;
     using score_tile = tile<Element, rows>;

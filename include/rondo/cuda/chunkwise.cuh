@@ -109,13 +109,14 @@ private:
     __device__ void advance(pass const& how, int const* tokens, int count, int stage) {
         map(how, stage);
         int size = count;
-        for (int first = 0; first < count; first += size) {
+        for (int first = 0; first < count;) {
             if (!weigh(how, first, first + size, stage)) {
                 size = 1;
-                weigh(how, first, first + size, stage);
+                continue;
             }
             take(how, tokens, first, first + size, stage);
-            if (first + size == count) break;
+            first += size;
+            if (first == count) break;
             __syncthreads();  // the tiles hold products of the logits now
             b_.load(stage, how, tokens, count);
             wait_for_copies();
@@ -137,10 +138,13 @@ private:
             if (how.write) compute_scores(b_, stage, how, last);
             if (c_.normalized) read_normalizer(b_, stage);
             if (how.write || c_.normalized) __syncthreads();
-            chunk_outputs<Shape> o = {};
-            read_state(b_, stage, state_, o);
-            if (how.write) read_chunk(b_, stage, o);
-            output_rows<Shape>(b_, how, tokens, first, last).leave(o);
+#pragma unroll 1
+            for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
+                chunk_outputs<Shape> o = {};
+                read_state(b_, stage, origin, state_, o);
+                if (how.write) read_chunk(b_, stage, origin, o);
+                output_rows<Shape>(b_, how, tokens, first, last, origin).leave(o);
+            }
         }
         if (!how.write) return;
         if constexpr (Shape::weigh == weighing::token) {

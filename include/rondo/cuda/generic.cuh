@@ -26,16 +26,25 @@ struct channels {
         A x[Rows];
     } values;
 
-    __device__ channels(A const* row, int lane) : values(reinterpret_cast<run const*>(row)[lane]) {}
+    /// `same`: the row is one value for all channels.
+    __device__ channels(A const* row, int lane, bool same = false) {
+        if (!same) {
+            values = reinterpret_cast<run const*>(row)[lane];
+        } else {
+#pragma unroll
+            for (A& x : values.x) x = *row;
+        }
+    }
     __device__ A operator()(int r, index) const { return values.x[r]; }
 };
 /// Of more channels than registers hold: read one by one.
 template <class A>
 struct channels<A, 0> {
     A const* row;
+    bool same;
 
-    __device__ channels(A const* from, int) : row(from) {}
-    __device__ A operator()(int, index d) const { return row[d]; }
+    __device__ channels(A const* from, int, bool single = false) : row(from), same(single) {}
+    __device__ A operator()(int, index d) const { return row[same ? 0 : d]; }
 };
 
 /// The columns of a state that a warp owns, and the normaliser of one of them.
@@ -82,9 +91,27 @@ __device__ inline A sum_of_four(A const (&x)[warp_columns], int lane) {
     return sum;
 }
 
+/// What a warp needs of a token. Read while the token before is computed on: shared memory answers
+/// later than a product takes.
+template <class A, int Rows>
+struct token_rows {
+    channels<A, Rows> q, k, factor;
+    channels<A, warp_columns> v;
+    A beta;
+
+    __device__ token_rows(stage<A> const& s, int t, int first, int lane)
+        : q(s.q + t * s.padded, lane),
+          k(s.k + t * s.padded, lane),
+          factor(s.factor + t * s.gates, lane, s.gates == 1),
+          v(s.v + t * block_columns + first, 0),
+          beta(s.beta[t]) {}
+};
+
 /// One warp's walk over the tokens of a stage.
 template <class A, int Rows>
 class generic_warp {
+    using rows = token_rows<A, Rows>;
+
 public:
     __device__ generic_warp(call<A> const& c, stage<A> const& s, slab<A, Rows>& state, int warp,
                             int lane)
@@ -93,41 +120,45 @@ public:
           state_(state),
           first_(warp * warp_columns),
           lane_(lane),
-          counts_(c.normalized && warp == 0),
-          single_(s.gates == 1) {}
+          counts_(c.normalized && warp == 0) {}
 
-    __device__ void token(pass const& how, int t) {
-        using row = channels<A, Rows>;
-        row const q(s_.q + t * s_.padded, lane_), k(s_.k + t * s_.padded, lane_);
-        A const* const factor = s_.factor + t * s_.gates;
-        A u[warp_columns] = {};
-        if (how.write) {
-            if (c_.gated && !c_.on_write) decay(factor);
-            channels<A, warp_columns> const v(s_.v + t * block_columns + first_, 0);
-#pragma unroll
-            for (int i = 0; i < warp_columns; ++i) u[i] = v(i, 0);
-            if (c_.delta) solve(k, s_.beta[t], u);
+    __device__ void run(pass const& how, int count) {
+        rows now(s_, 0, first_, lane_);
+        for (int t = 0; t < count; ++t) {
+            rows const next(s_, t + 1 < count ? t + 1 : t, first_, lane_);
+            token(how, now, t);
+            now = next;
         }
-        if (how.read && how.strict) read(q, t);
-        if (how.write) {
-            state_.rows([&](int r, index d, auto& s, A& normalizer) {
-#pragma unroll
-                for (int i = 0; i < warp_columns; ++i) s[i] += k(r, d) * u[i];
-                if (counts_) normalizer += k(r, d);
-            });
-        }
-        if (how.read && !how.strict) read(q, t);
-        if (how.write && c_.gated && c_.on_write) decay(factor);
+        if (how.read) leave(count - 1);
     }
 
 private:
-    __device__ void decay(A const* factor) {
-        if (single_) return decay([a = *factor](int, index) { return a; });
-        decay(channels<A, Rows>(factor, lane_));
+    __device__ void token(pass const& how, rows const& x, int t) {
+        bool const decays = how.write && c_.gated;
+        if (decays && !c_.on_write) decay(x.factor);
+        A u[warp_columns], sums[warp_columns] = {};
+#pragma unroll
+        for (int i = 0; i < warp_columns; ++i) u[i] = x.v(i, 0);
+        bool const solves = how.write && c_.delta;
+        if (solves) combine(x.k, sums);
+        // The outputs of the token before are summed up here: two chains of shuffles take as long
+        // as one.
+        if (how.read && t > 0) leave(t - 1);
+        if (solves) solve(sums, x.beta, u);
+        if (how.read && how.strict) read(x.q, t);
+        if (how.write) {
+            state_.rows([&](int r, index d, auto& s, A& normalizer) {
+                A const k = x.k(r, d);
+#pragma unroll
+                for (int i = 0; i < warp_columns; ++i) s[i] += k * u[i];
+                if (counts_) normalizer += k;
+            });
+        }
+        if (how.read && !how.strict) read(x.q, t);
+        if (decays && c_.on_write) decay(x.factor);
     }
-    template <class Factors>
-        requires(!std::is_convertible_v<Factors, A const*>)
-    __device__ void decay(Factors const& factors) {
+
+    __device__ void decay(channels<A, Rows> const& factors) {
         state_.rows([&](int r, index d, auto& s, A& normalizer) {
             A const a = factors(r, d);
 #pragma unroll
@@ -138,14 +169,14 @@ private:
 
     __device__ void combine(channels<A, Rows> const& x, A (&sums)[warp_columns]) {
         state_.rows([&](int r, index d, auto& s, A&) {
+            A const factor = x(r, d);
 #pragma unroll
-            for (int i = 0; i < warp_columns; ++i) sums[i] += x(r, d) * s[i];
+            for (int i = 0; i < warp_columns; ++i) sums[i] += factor * s[i];
         });
     }
 
-    __device__ void solve(channels<A, Rows> const& k, A beta, A (&u)[warp_columns]) {
-        A sums[warp_columns] = {};
-        combine(k, sums);
+    /// u = beta (v - S'^T k)
+    __device__ void solve(A const (&sums)[warp_columns], A beta, A (&u)[warp_columns]) {
         A const mine = sum_of_four(sums, lane_);
 #pragma unroll
         for (int i = 0; i < warp_columns; ++i) {
@@ -153,12 +184,11 @@ private:
         }
     }
 
+    /// Each lane's part of the outputs.
     __device__ void read(channels<A, Rows> const& q, int t) {
-        constexpr int lanes = warp_size / warp_columns;
-        A sums[warp_columns] = {};
-        combine(q, sums);
-        A const mine = sum_of_four(sums, lane_);
-        if (lane_ % lanes == 0) s_.o[t * block_columns + first_ + lane_ / lanes] = mine;
+#pragma unroll
+        for (int i = 0; i < warp_columns; ++i) unfinished_[i] = 0;
+        combine(q, unfinished_);
         if (!counts_) return;
         A sum = 0;
         state_.rows([&](int r, index d, auto&, A& normalizer) { sum += q(r, d) * normalizer; });
@@ -166,11 +196,19 @@ private:
         if (lane_ == 0) s_.sums[t] = sum;
     }
 
+    /// Adds them up.
+    __device__ void leave(int t) {
+        constexpr int lanes = warp_size / warp_columns;
+        A const mine = sum_of_four(unfinished_, lane_);
+        if (lane_ % lanes == 0) s_.o[t * block_columns + first_ + lane_ / lanes] = mine;
+    }
+
     call<A> const& c_;
     stage<A> const& s_;
     slab<A, Rows>& state_;
     int first_, lane_;
-    bool counts_, single_;
+    bool counts_;
+    A unfinished_[warp_columns];
 };
 
 /// Joins the denominators of the staged tokens with those of earlier passes.
@@ -215,7 +253,7 @@ __device__ inline void leave(call<A> const& c, location const& where, stage<A> c
 
 /// One block: one query head of one sequence, one tile of value columns.
 template <class A, int Rows>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(block_threads, Rows == 8 ? 1 : 2)
     recurrence(call<A> const __grid_constant__ c, generic_plan<A> const plan, index tiles) {
     extern __shared__ double2 shared[];
     index const tile = blockIdx.x % tiles, unit = blockIdx.x / tiles;
@@ -224,7 +262,7 @@ __global__ void __launch_bounds__(block_threads)
     A* const memory = plan.stages == nullptr ? reinterpret_cast<A*>(shared)
                                              : plan.stages + blockIdx.x * plan.stage_size;
     stage<A> const staged(memory, int(c.depth), plan.padded, int(c.gate_width), plan.batch);
-    stager<A> stager(c, where, staged, column);
+    stager<A, Rows> stager(c, where, staged, column);
 
     int const lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
     index const first = column + warp * warp_columns, head = where.state(c);
@@ -252,19 +290,23 @@ __global__ void __launch_bounds__(block_threads)
             });
             __syncthreads();
         }
-        for (index begin = 0; begin < where.length; begin += plan.batch) {
+        auto const tokens = [&](index begin) {
             index const left = where.length - begin;
-            int const count = int(left < plan.batch ? left : plan.batch);
-            stager.load(how, begin, count);
-            for (int t = 0; t < count; ++t) walker.token(how, t);
+            return int(left < plan.batch ? left : plan.batch);
+        };
+        stager.fetch(how, 0, tokens(0));
+        for (index begin = 0; begin < where.length; begin += plan.batch) {
+            int const count = tokens(begin);
+            stager.put(how, begin, count);
+            stager.fetch(how, begin + count, tokens(begin + count));
+            walker.run(how, count);
             __syncthreads();
-            if (how.read) {
-                if (c.partial_sums != nullptr) {
-                    join_sums(c, where, staged, how, begin, count, tiles, tile);
-                }
-                leave(c, where, staged, how, begin, count, column);
-                __syncthreads();
+            if (!how.read) continue;
+            if (c.partial_sums != nullptr) {
+                join_sums(c, where, staged, how, begin, count, tiles, tile);
             }
+            leave(c, where, staged, how, begin, count, column);
+            __syncthreads();
         }
     }
     if (where.query_head % c.group != 0 || c.out.s == nullptr) return;
@@ -287,16 +329,15 @@ public:
     generic_launch(index depth, index gates, index units, index width) {
         tiles_ = std::max<index>((width + block_columns - 1) / block_columns, 1);
         blocks_ = units * tiles_;
-        // Without asking for more shared memory than every device gives, and so many tokens that
-        // the loads of a batch take about as long as its products.
-        constexpr index shared_bytes = 48 * 1024, most_tokens = 16, wide_tokens = 4;
+        // Without asking for more shared memory than every device gives.
+        constexpr index shared_bytes = 48 * 1024, wide_tokens = 4;
         rows_ = depth <= 64 ? 2 : depth <= 128 ? 4 : depth <= 256 ? 8 : 0;
         padded_ = rows_ > 0 ? rows_ * warp_size : (depth + 3) / 4 * 4;
         index const one = stage<A>::elements(padded_, gates, 1) * index(sizeof(A));
         index const fixed = stage<A>::elements(padded_, gates, 0) * index(sizeof(A));
         index const fit = (shared_bytes - fixed) / std::max<index>(one - fixed, 1);
         shared_ = fit >= 1;
-        batch_ = int(shared_ ? std::min(fit, most_tokens) : wide_tokens);
+        batch_ = int(shared_ ? std::min<index>(fit, most_staged) : wide_tokens);
         stage_size_ = (stage<A>::elements(padded_, gates, batch_) + 3) / 4 * 4;
         stages_at_ = bytes_.take(shared_ ? 0 : std::size_t(blocks_ * stage_size_) * sizeof(A));
         index const state = depth * slab<A, 0>::row_step;

@@ -37,6 +37,32 @@ __device__ inline void store(std::byte* to, element kind, A value) {
     }
 }
 
+/// An element as it lies in memory: loads that do not wait for their conversion may all be under
+/// way at once.
+template <class A>
+using raw_element = std::conditional_t<std::is_same_v<A, double>, double, unsigned>;
+
+template <class A>
+__device__ inline raw_element<A> load_raw(std::byte const* from, element kind) {
+    if constexpr (std::is_same_v<A, double>) {
+        return *reinterpret_cast<double const*>(from);
+    } else {
+        return kind == element::float32 ? *reinterpret_cast<unsigned const*>(from)
+                                        : *reinterpret_cast<unsigned short const*>(from);
+    }
+}
+template <class A>
+__device__ inline A widen(raw_element<A> raw, element kind) {
+    if constexpr (std::is_same_v<A, double>) {
+        return raw;
+    } else {
+        float const half = __half2float(__ushort_as_half(static_cast<unsigned short>(raw)));
+        return kind == element::float16
+                   ? half
+                   : __uint_as_float(kind == element::float32 ? raw : raw << 16);
+    }
+}
+
 /// The sum over the lanes of a warp, in every lane.
 template <class A>
 __device__ inline A sum_of_warp(A x) {
@@ -57,20 +83,42 @@ __device__ inline A mapped(feature_kind feature, A x) {
     }
 }
 
-/// A warp loads one row of q or k and maps it.
+/// body(r, d) for the channels d that belong to a lane; with Rows > 0 there are at most as many,
+/// and r is known to the compiler.
+template <int Rows, class Body>
+__device__ inline void for_channels(int channels, int lane, Body const& body) {
+    if constexpr (Rows > 0) {
+#pragma unroll
+        for (int r = 0; r < Rows; ++r) {
+            if (lane + r * warp_size < channels) body(r, lane + r * warp_size);
+        }
+    } else {
+        for (int d = lane; d < channels; d += warp_size) body(0, d);
+    }
+}
+
+/// A warp maps one row of q or k, whose channel d is value(r, d).
+template <int Rows, class A, class Value>
+__device__ inline void put_mapped(A* to, int channels, feature_kind feature, int lane,
+                                  Value const& value) {
+    A squares = 0;
+    for_channels<Rows>(channels, lane, [&](int r, int d) {
+        A const x = mapped(feature, value(r, d));
+        squares += x * x;
+        to[d] = x;
+    });
+    if (feature != feature_kind::silu_half_unit) return;
+    A const inverse = A(1) / sqrt(sum_of_warp(squares));
+    for_channels<Rows>(channels, lane, [&](int, int d) { to[d] *= inverse; });
+}
+
+/// The same from memory.
 template <class A>
 __device__ inline void load_mapped(A* to, std::byte const* from, tensor const& x, int channels,
                                    feature_kind feature, int lane) {
-    A squares = 0;
-#pragma unroll 4
-    for (int d = lane; d < channels; d += warp_size) {
-        A const value = mapped(feature, x.ones ? A(1) : load<A>(from + d * x.channel, x.kind));
-        squares += value * value;
-        to[d] = value;
-    }
-    if (feature != feature_kind::silu_half_unit) return;
-    A const inverse = A(1) / sqrt(sum_of_warp(squares));
-    for (int d = lane; d < channels; d += warp_size) to[d] *= inverse;
+    put_mapped<0>(to, channels, feature, lane, [&](int, int d) {
+        return x.ones ? A(1) : load<A>(from + d * x.channel, x.kind);
+    });
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -16,6 +16,9 @@ inline constexpr int warp_columns = 4, block_warps = 8;
 inline constexpr int block_columns = warp_columns * block_warps;
 inline constexpr int block_threads = warp_size * block_warps;
 
+/// Tokens that a block stages at most: their loads take about as long as their products.
+inline constexpr int most_staged = 16;
+
 /// The rows of the tokens at hand, in shared memory or, where they are too wide for it, in device
 /// memory. Channels are padded with zeros so that lanes take runs of them without asking.
 template <class A>
@@ -47,9 +50,20 @@ struct stage {
     }
 };
 
+/// The elements of a few tokens on their way from memory to a stage, in registers: asked for before
+/// the tokens of the stage are computed on, put there after. With more than 8 channels a lane (Rows
+/// is 0) they are not held but read when they are put.
+template <class A, int Rows>
+struct fetched {
+    static constexpr int tokens = most_staged / block_warps, held = Rows > 0 ? Rows : 1;
+    raw_element<A> q[tokens][held], k[tokens][held], gate[tokens][held], v[tokens], beta[tokens];
+};
+
 /// Fills a stage for one head and one tile of value columns.
-template <class A>
+template <class A, int Rows>
 class stager {
+    static constexpr bool holds = Rows > 0;
+
 public:
     __device__ stager(call<A> const& c, location const& where, stage<A> const& s, index column)
         : c_(c), at_(where), s_(s), column_(column) {}
@@ -73,11 +87,28 @@ public:
         }
     }
 
-    /// Loads the tokens at the places [begin, begin + count) of a pass. The block meets at the end.
-    __device__ void load(pass const& how, index begin, int count) {
+    /// Asks for the tokens at the places [begin, begin + count) of a pass.
+    __device__ void fetch(pass const& how, index begin, int count) {
+        if constexpr (holds) {
+            int const lane = threadIdx.x % warp_size;
+#pragma unroll
+            for (int i = 0; i < fetched<A, Rows>::tokens; ++i) {
+                int const t = threadIdx.x / warp_size + i * block_warps;
+                if (t < count) fetch_token(token_at(how, begin + t, at_.length), i, how, lane);
+            }
+        }
+    }
+
+    /// Leaves the tokens asked for in the stage. The block meets at the end.
+    __device__ void put(pass const& how, index begin, int count) {
         int const lane = threadIdx.x % warp_size;
-        for (int t = threadIdx.x / warp_size; t < count; t += block_warps) {
-            load_token(token_at(how, begin + t, at_.length), t, how, lane);
+#pragma unroll
+        for (int i = 0; i < fetched<A, Rows>::tokens; ++i) {
+            int const t = threadIdx.x / warp_size + i * block_warps;
+            if (t >= count) continue;
+            index const token = token_at(how, begin + t, at_.length);
+            if constexpr (!holds) fetch_scalars(token, i, how, lane);
+            put_token(token, i, t, how, lane);
         }
         __syncthreads();
         if (!c_.additive) return;
@@ -96,34 +127,60 @@ public:
 private:
     static __device__ A infinity() { return A(HUGE_VAL); }
 
-    __device__ void load_token(index token, int t, pass const& how, int lane) {
-        A* const q = s_.q + t * s_.padded;
-        A* const k = s_.k + t * s_.padded;
-        for (int d = s_.depth + lane; d < s_.padded; d += warp_size) q[d] = k[d] = A(0);
-        if (how.read) {
-            load_mapped(q, at_.query_side(c_.q, token), c_.q, s_.depth, c_.feature, lane);
-        } else {
-            for (int d = lane; d < s_.depth; d += warp_size) q[d] = A(0);
-        }
+    __device__ void fetch_scalars(index token, int i, pass const& how, int lane) {
         if (!how.write) return;
-        auto const* const key = c_.k.ones ? nullptr : at_.key_side(c_.k, token);
-        load_mapped(k, key, c_.k, s_.depth, c_.feature, lane);
-        if (c_.gated) load_gates(at_.key_side(c_.gate, token), s_.factor + t * s_.gates, lane);
         index const e = column_ + lane;
         auto const* const value = at_.key_side(c_.v, token) + e * c_.v.channel;
-        s_.v[t * block_columns + lane] = e < c_.width ? cuda::load<A>(value, c_.v.kind) : A(0);
-        if (c_.delta && lane == 0) {
-            s_.beta[t] = cuda::load<A>(at_.key_side(c_.beta, token), c_.beta.kind);
+        if (e < c_.width) next_.v[i] = load_raw<A>(value, c_.v.kind);
+        if (c_.delta) next_.beta[i] = load_raw<A>(at_.key_side(c_.beta, token), c_.beta.kind);
+    }
+
+    __device__ void fetch_token(index token, int i, pass const& how, int lane) {
+        fetch_scalars(token, i, how, lane);
+        auto const* const q = at_.query_side(c_.q, token);
+        auto const* const k = at_.key_side(c_.k, token);
+        auto const* const gate = at_.key_side(c_.gate, token);
+        bool const keys = how.write && !c_.k.ones, gates = how.write && c_.gated;
+        for_channels<Rows>(s_.depth, lane, [&](int r, int d) {
+            if (how.read) next_.q[i][r] = load_raw<A>(q + d * c_.q.channel, c_.q.kind);
+            if (keys) next_.k[i][r] = load_raw<A>(k + d * c_.k.channel, c_.k.kind);
+            if (gates && d < int(c_.gate_width)) {
+                next_.gate[i][r] = load_raw<A>(gate + d * c_.gate.channel, c_.gate.kind);
+            }
+        });
+    }
+
+    /// Channel d of a row, number r of its lane: from registers or from memory.
+    template <class Held>
+    __device__ A value(Held const& held, tensor const& x, std::byte const* row, int r,
+                       int d) const {
+        if constexpr (holds) {
+            return widen<A>(held[r], x.kind);
+        } else {
+            return cuda::load<A>(row + d * x.channel, x.kind);
         }
     }
 
-    __device__ void load_gates(std::byte const* from, A* to, int lane) const {
-#pragma unroll 4
-        for (int g = lane; g < s_.gates; g += warp_size) {
-            bool const inside = g < int(c_.gate_width);
-            A const x = inside ? cuda::load<A>(from + g * c_.gate.channel, c_.gate.kind) : A(0);
-            to[g] = c_.additive ? x : exp(x);
-        }
+    __device__ void put_token(index token, int i, int t, pass const& how, int lane) {
+        A* const q = s_.q + t * s_.padded;
+        A* const k = s_.k + t * s_.padded;
+        for (int d = s_.depth + lane; d < s_.padded; d += warp_size) q[d] = k[d] = A(0);
+        put_mapped<Rows>(q, s_.depth, c_.feature, lane, [&](int r, int d) {
+            return how.read ? value(next_.q[i], c_.q, at_.query_side(c_.q, token), r, d) : A(0);
+        });
+        if (!how.write) return;
+        put_mapped<Rows>(k, s_.depth, c_.feature, lane, [&](int r, int d) {
+            return c_.k.ones ? A(1) : value(next_.k[i], c_.k, at_.key_side(c_.k, token), r, d);
+        });
+        for_channels<Rows>(c_.gated ? s_.gates : 0, lane, [&](int r, int g) {
+            A const x = g < int(c_.gate_width)
+                            ? value(next_.gate[i], c_.gate, at_.key_side(c_.gate, token), r, g)
+                            : A(0);
+            s_.factor[t * s_.gates + g] = c_.additive ? x : exp(x);
+        });
+        bool const inside = column_ + lane < c_.width;
+        s_.v[t * block_columns + lane] = inside ? widen<A>(next_.v[i], c_.v.kind) : A(0);
+        if (c_.delta && lane == 0) s_.beta[t] = widen<A>(next_.beta[i], c_.beta.kind);
     }
 
     /// Walks one channel of the logits: the running maximum m and sum of exp(z - m) turn each into
@@ -159,6 +216,7 @@ private:
     location const& at_;
     stage<A> const& s_;
     index column_;
+    fetched<A, Rows> next_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

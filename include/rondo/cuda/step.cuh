@@ -33,10 +33,10 @@ public:
         column_ = column + threadIdx.x % step_quads * 4;
         inside_ = column_ < c_.width;
         load_state();  // in flight while the token's own rows are read
+        float4 u = inside_ ? values() : float4{};
         if (first) load_token();
         __syncthreads();
         if (c_.gated && !c_.on_write) decay();
-        float4 u = inside_ ? values() : float4{};
         if (c_.delta) {
             combine(r_.k);
             float const beta = load<float>(at_.key_side(c_.beta, 0), c_.beta.kind);
@@ -50,7 +50,7 @@ public:
             float const k = r_.k[row(r)];
             s_[r].x += k * u.x, s_[r].y += k * u.y, s_[r].z += k * u.z, s_[r].w += k * u.w;
         }
-        for (index g = 0; g < c_.group; ++g) read(g, column);
+        for (index g = 0; g < c_.group; ++g) read(g, column, first);
         if (c_.gated && c_.on_write) decay();
         store_state();
     }
@@ -91,16 +91,18 @@ private:
         return {x[0], x[1], x[2], x[3]};
     }
 
-    /// A row of q or k by the first warp.
-    __device__ void load_row(float* to, std::byte const* from, tensor const& x) {
-        if (threadIdx.x >= warp_size) return;
-        for (index d = threadIdx.x; d < depth; d += warp_size) to[d] = 0;
-        load_mapped(to, from, x, int(c_.depth), c_.feature, int(threadIdx.x));
+    /// A row of q or k, by one warp.
+    __device__ void load_row(int warp, float* to, std::byte const* from, tensor const& x) {
+        if (threadIdx.x / warp_size != warp) return;
+        int const lane = threadIdx.x % warp_size;
+        for (int d = lane; d < depth; d += warp_size) to[d] = 0;
+        load_mapped(to, from, x, int(c_.depth), c_.feature, lane);
     }
 
     /// Key, factors, additive maxima and sums, and the normaliser.
     __device__ void load_token() {
-        load_row(r_.k, c_.k.ones ? nullptr : at_.key_side(c_.k, 0), c_.k);
+        load_row(0, r_.k, c_.k.ones ? nullptr : at_.key_side(c_.k, 0), c_.k);
+        if (c_.group == 1) load_row(1, r_.q, at_.query_side(c_.q, 0), c_.q);
         __syncthreads();
         for (int d = threadIdx.x; d < depth; d += step_threads) {
             r_.factor[d] = r_.share[d] = 1;
@@ -168,11 +170,13 @@ private:
         __syncthreads();
     }
 
-    __device__ void read(index g, index column) {
+    __device__ void read(index g, index column, bool first) {
         location const reader(c_, at_.sequence, at_.query_head + g);
-        load_row(r_.q, reader.query_side(c_.q, 0), c_.q);
-        __syncthreads();
-        if (c_.additive) {
+        if (c_.group > 1) {  // a single reader's query came with the key, and stays for all tiles
+            load_row(0, r_.q, reader.query_side(c_.q, 0), c_.q);
+            __syncthreads();
+        }
+        if (c_.additive && (c_.group > 1 || first)) {
             for (int d = threadIdx.x; d < depth; d += step_threads) r_.q[d] *= r_.share[d];
             __syncthreads();
         }
@@ -194,7 +198,10 @@ private:
 };
 
 template <int Rows>
-__global__ void __launch_bounds__(step_threads) step(call<float> const __grid_constant__ c) {
+__global__ void __launch_bounds__(step_threads, Rows == 4   ? 5
+                                                : Rows == 8 ? 3
+                                                            : 1)
+    step(call<float> const __grid_constant__ c) {
     __shared__ __align__(16) step_rows<Rows * step_lines> rows;
     step_block<Rows> block(c, rows);
     bool first = true;

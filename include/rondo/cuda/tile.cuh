@@ -55,6 +55,18 @@ __device__ inline float2 unpack(unsigned both) {
     }
 }
 
+/// The larger of each of two pairs.
+template <class T>
+__device__ inline unsigned larger(unsigned a, unsigned b) {
+    unsigned result;
+    if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+        asm("max.bf16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    } else {
+        asm("max.f16x2 %0, %1, %2;" : "=r"(result) : "r"(a), "r"(b));
+    }
+    return result;
+}
+
 inline constexpr float log2_of_e = 1.44269504F;
 
 /// 2^x to 2 units in the last place; 0 below the smallest normal number.
@@ -131,6 +143,13 @@ private:
                      : "memory");
     }
 };
+
+/// The same number, of which the compiler knows nothing: addresses made from it are made again and
+/// do not take registers from one product to the next.
+__device__ inline int anew(int x) {
+    asm volatile("" : "+r"(x));
+    return x;
+}
 
 /// Copies 16 bytes to shared memory behind the thread's back, or writes zeros.
 __device__ inline void copy_ahead(unsigned to, std::byte const* from, bool present) {
