@@ -99,7 +99,7 @@ double milliseconds(int calls, Call const& call) {
     return times[times.size() / 2] / calls;
 }
 
-inline __global__ void copy(float4 const* from, float4* to) {
+static __global__ void copy(float4 const* from, float4* to) {
     constexpr int each = 4;
     auto const at = (rd::index(blockIdx.x) * each) * blockDim.x + threadIdx.x;
     float4 x[each];

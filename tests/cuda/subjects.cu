@@ -73,6 +73,20 @@ void round_all(problem& p) {
 
 }  // namespace
 
+bool scratch_is_known() {
+    constexpr rd::index tokens = 100, heads = 3, channels = 64;
+    std::vector<Eigen::bfloat16> x(tokens * heads * channels), y(x.size());
+    auto const v = rd::bthd(x.data(), 1, tokens, heads, channels);
+    auto const o = rd::bthd(y.data(), 1, tokens, heads, channels);
+    float numbers[heads] = {};
+    rd::view<float, 1> const gates(numbers, {heads});
+    constexpr auto once = rd::attention(rd::decay::constant);
+    constexpr auto twice = rd::attention(rd::decay::constant, rd::bidirectional);
+    return rd::cuda::scratch_bytes(once, {v, v, v, gates}, o) == 0 &&
+           rd::cuda::scratch_bytes(twice, {v, v, v, gates}, o) >=
+               std::size_t(tokens * heads * channels) * sizeof(float);
+}
+
 void round_to(element type, problem& p) {
     switch (type) {
         case element::float32: return round_all<float>(p);

@@ -53,6 +53,10 @@ public:
         if (segments_ > 1) segments_ = (p.length + segment_length_ - 1) / segment_length_;
     }
 
+    std::size_t scratch_bytes(detail::problem<float> const& p) const {
+        return prepared<float>::scratch_bytes(p, tiles_ * Shape::warps) + record_bytes();
+    }
+
     std::size_t record_bytes() const {
         return segments_ == 1
                    ? 0
@@ -118,39 +122,39 @@ private:
     index tiles_, units_, segments_, segment_length_;
 };
 
-template <class Shape>
-inline void launch_shape(cudaStream_t stream, detail::problem<float> const& p) {
-    chunk_launch<Shape> const launch(stream, p);
-    launch(p);
-}
-
-template <class T, weighing Weigh>
-inline void launch_weighing(cudaStream_t stream, detail::problem<float> const& p) {
+/// visit(a shape) for the extents of a call.
+template <class T, weighing Weigh, class Visit>
+inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
+    constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        launch_shape<chunk_shape<T, Weigh, 64, warp_columns_of_chunk, 4>>(stream, p);
+        visit(chunk_shape<T, Weigh, 64, columns, 4>{});
     } else if (p.width <= 64) {
-        launch_shape<chunk_shape<T, Weigh, 128, warp_columns_of_chunk, 4>>(stream, p);
+        visit(chunk_shape<T, Weigh, 128, columns, 4>{});
     } else {
-        launch_shape<chunk_shape<T, Weigh, 128, warp_columns_of_chunk, 8>>(stream, p);
+        visit(chunk_shape<T, Weigh, 128, columns, 8>{});
     }
 }
 
-template <class T>
-inline void launch_chunks(cudaStream_t stream, detail::problem<float> const& p) {
-    switch (p.what.decay) {
-        case decay_kind::none: return launch_weighing<T, weighing::none>(stream, p);
-        case decay_kind::vector:
-            if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-                launch_weighing<T, weighing::channel>(stream, p);
-            }
-            return;
-        case decay_kind::additive:
-            if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-                launch_weighing<T, weighing::additive>(stream, p);
-            }
-            return;
-        default: return launch_weighing<T, weighing::token>(stream, p);
+/// The same for its decay.
+template <class T, class Visit>
+inline void with_decay(detail::problem<float> const& p, Visit const& visit) {
+    if (p.what.per_channel()) {
+        if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+            p.what.additive() ? with_extents<T, weighing::additive>(p, visit)
+                              : with_extents<T, weighing::channel>(p, visit);
+        }
+    } else if (p.what.gated()) {
+        with_extents<T, weighing::token>(p, visit);
+    } else {
+        with_extents<T, weighing::none>(p, visit);
     }
+}
+
+/// The same for its element type: visit(the shape that takes a call which is `chunks_fast`).
+template <class Visit>
+inline void with_chunk_shape(detail::problem<float> const& p, Visit const& visit) {
+    p.o.kind == element::bfloat16 ? with_decay<__nv_bfloat16>(p, visit)
+                                  : with_decay<__half>(p, visit);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -115,38 +115,41 @@ class generic_warp {
 public:
     __device__ generic_warp(call<A> const& c, stage<A> const& s, slab<A, Rows>& state, int warp,
                             int lane)
-        : c_(c),
-          s_(s),
+        : s_(s),
           state_(state),
           first_(warp * warp_columns),
           lane_(lane),
-          counts_(c.normalized && warp == 0) {}
+          counts_(c.normalized && warp == 0),
+          gated_(c.gated),
+          late_(c.on_write),
+          delta_(c.delta) {}
 
     __device__ void run(pass const& how, int count) {
+        writes_ = how.write, reads_ = how.read, strict_ = how.strict;
         rows now(s_, 0, first_, lane_);
         for (int t = 0; t < count; ++t) {
             rows const next(s_, t + 1 < count ? t + 1 : t, first_, lane_);
-            token(how, now, t);
+            token(now, t);
             now = next;
         }
-        if (how.read) leave(count - 1);
+        if (reads_) leave(count - 1);
     }
 
 private:
-    __device__ void token(pass const& how, rows const& x, int t) {
-        bool const decays = how.write && c_.gated;
-        if (decays && !c_.on_write) decay(x.factor);
+    __device__ void token(rows const& x, int t) {
+        bool const decays = writes_ && gated_;
+        if (decays && !late_) decay(x.factor);
         A u[warp_columns], sums[warp_columns] = {};
 #pragma unroll
         for (int i = 0; i < warp_columns; ++i) u[i] = x.v(i, 0);
-        bool const solves = how.write && c_.delta;
+        bool const solves = writes_ && delta_;
         if (solves) combine(x.k, sums);
         // The outputs of the token before are summed up here: two chains of shuffles take as long
         // as one.
-        if (how.read && t > 0) leave(t - 1);
+        if (reads_ && t > 0) leave(t - 1);
         if (solves) solve(sums, x.beta, u);
-        if (how.read && how.strict) read(x.q, t);
-        if (how.write) {
+        if (reads_ && strict_) read(x.q, t);
+        if (writes_) {
             state_.rows([&](int r, index d, auto& s, A& normalizer) {
                 A const k = x.k(r, d);
 #pragma unroll
@@ -154,8 +157,8 @@ private:
                 if (counts_) normalizer += k;
             });
         }
-        if (how.read && !how.strict) read(x.q, t);
-        if (decays && c_.on_write) decay(x.factor);
+        if (reads_ && !strict_) read(x.q, t);
+        if (decays && late_) decay(x.factor);
     }
 
     __device__ void decay(channels<A, Rows> const& factors) {
@@ -203,11 +206,10 @@ private:
         if (lane_ % lanes == 0) s_.o[t * block_columns + first_ + lane_ / lanes] = mine;
     }
 
-    call<A> const& c_;
     stage<A> const& s_;
     slab<A, Rows>& state_;
     int first_, lane_;
-    bool counts_;
+    bool counts_, gated_, late_, delta_, writes_ = false, reads_ = false, strict_ = false;
     A unfinished_[warp_columns];
 };
 
@@ -259,8 +261,10 @@ __global__ void __launch_bounds__(block_threads, Rows == 8 ? 1 : 2)
     index const tile = blockIdx.x % tiles, unit = blockIdx.x / tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     index const column = tile * block_columns;
-    A* const memory = plan.stages == nullptr ? reinterpret_cast<A*>(shared)
-                                             : plan.stages + blockIdx.x * plan.stage_size;
+    A* memory = reinterpret_cast<A*>(shared);  // rows that registers hold fit there, too
+    if constexpr (Rows == 0) {
+        if (plan.stages != nullptr) memory = plan.stages + blockIdx.x * plan.stage_size;
+    }
     stage<A> const staged(memory, int(c.depth), plan.padded, int(c.gate_width), plan.batch);
     stager<A, Rows> stager(c, where, staged, column);
 

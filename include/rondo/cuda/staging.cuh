@@ -168,6 +168,12 @@ private:
         put_mapped<Rows>(q, s_.depth, c_.feature, lane, [&](int r, int d) {
             return how.read ? value(next_.q[i], c_.q, at_.query_side(c_.q, token), r, d) : A(0);
         });
+        // Values and strengths are read whether they count or not.
+        bool const inside = how.write && column_ + lane < c_.width;
+        s_.v[t * block_columns + lane] = inside ? widen<A>(next_.v[i], c_.v.kind) : A(0);
+        if (lane == 0) {
+            s_.beta[t] = how.write && c_.delta ? widen<A>(next_.beta[i], c_.beta.kind) : A(0);
+        }
         if (!how.write) return;
         put_mapped<Rows>(k, s_.depth, c_.feature, lane, [&](int r, int d) {
             return c_.k.ones ? A(1) : value(next_.k[i], c_.k, at_.key_side(c_.k, token), r, d);
@@ -178,9 +184,6 @@ private:
                             : A(0);
             s_.factor[t * s_.gates + g] = c_.additive ? x : exp(x);
         });
-        bool const inside = column_ + lane < c_.width;
-        s_.v[t * block_columns + lane] = inside ? widen<A>(next_.v[i], c_.v.kind) : A(0);
-        if (c_.delta && lane == 0) s_.beta[t] = widen<A>(next_.beta[i], c_.beta.kind);
     }
 
     /// Walks one channel of the logits: the running maximum m and sum of exp(z - m) turn each into
