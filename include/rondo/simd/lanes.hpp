@@ -86,27 +86,21 @@ inline xsimd::batch<A> power_of_two(xsimd::batch<A> const& n) noexcept {
     return recast<A>(recast<bits>(n + xsimd::batch<A>(magic + bias)) << mantissa);
 }
 
-/// The lanes of a and b that a step of a transpose over blocks of `Block` lanes gathers: its first
-/// or, when `Upper`, its second row.
-template <int Block, bool Upper, class A, std::size_t... Lane>
-inline xsimd::batch<A> exchange(xsimd::batch<A> const& a, xsimd::batch<A> const& b,
-                                std::index_sequence<Lane...>) noexcept {
-    using pack = xsimd::batch<A>;
-    using native [[maybe_unused]] = typename pack::register_type;
-    constexpr int width = int(sizeof...(Lane));
-    constexpr auto source = [](int lane) {
-        bool const from_b = (lane & Block) != 0;
-        return (Upper ? lane | Block : lane & ~Block) + (from_b ? width : 0);
-    };
+/// Lane l of the result is lane source(l) of a, or, from `width` on, of b. `Source` is a function
+/// without a state.
+template <class Pack, class Source, std::size_t... Lane>
+inline Pack choose_lanes(Pack const& a, Pack const& b, Source,
+                         std::index_sequence<Lane...>) noexcept {
 #if defined(__CUDACC__)
     // nvcc drops the expansion of a pack among the arguments of a builtin.
-    A lanes[2 * width], chosen[width];
+    typename Pack::value_type lanes[2 * sizeof...(Lane)], chosen[sizeof...(Lane)];
     a.store_unaligned(lanes);
-    b.store_unaligned(lanes + width);
-    ((chosen[Lane] = lanes[source(int(Lane))]), ...);
-    return pack::load_unaligned(chosen);
+    b.store_unaligned(lanes + sizeof...(Lane));
+    ((chosen[Lane] = lanes[Source{}(int(Lane))]), ...);
+    return Pack::load_unaligned(chosen);
 #else
-    return {native(__builtin_shufflevector(native(a), native(b), source(int(Lane))...))};
+    using native = typename Pack::register_type;
+    return Pack(native(__builtin_shufflevector(native(a), native(b), Source{}(int(Lane))...)));
 #endif
 }
 
@@ -179,13 +173,20 @@ private:
     template <int Block>
     static void turn_blocks(pack (&x)[width]) noexcept {
         if constexpr (Block < width) {
-            using lanes = std::make_index_sequence<width>;
+            // Of two rows the first halves of their blocks, or the second halves.
+            constexpr auto first = [](int lane) {
+                return (lane & ~Block) + ((lane & Block) != 0 ? width : 0);
+            };
+            constexpr auto second = [](int lane) {
+                return (lane | Block) + ((lane & Block) != 0 ? width : 0);
+            };
+            constexpr std::make_index_sequence<width> lanes;
             RONDO_UNROLL
             for (int i = 0; i < width; ++i) {
                 if ((i & Block) != 0) continue;
-                pack const upper = exchange<Block, true>(x[i], x[i + Block], lanes{});
-                x[i] = exchange<Block, false>(x[i], x[i + Block], lanes{});
-                x[i + Block] = upper;
+                pack const a = x[i], b = x[i + Block];
+                x[i] = choose_lanes(a, b, first, lanes);
+                x[i + Block] = choose_lanes(a, b, second, lanes);
             }
             turn_blocks<2 * Block>(x);
         }
