@@ -1,6 +1,6 @@
 /// @file
 /// The chunkwise kernel: one pass over q, k, v and o with the state in registers and all products
-/// on tensor cores (the form of Hua et al. 2022; Sun et al. 2023, section 2.3; Yang et al. 2023).
+/// on tensor cores (the form of Hua et al. 2022; Sun et al. 2023, section 2.1; Yang et al. 2023).
 /// A block takes one query head and up to 128 value columns. While a chunk is computed on, the next
 /// one is on its way to shared memory.
 #pragma once

@@ -1,6 +1,6 @@
 /// @file
 /// The chunkwise form: all pairs within a chunk, a state between chunks (Hua et al. 2022; Sun et
-/// al. 2023, section 2.3; Yang et al. 2023, section 4). The quadratic form is one chunk as long as
+/// al. 2023, section 2.1; Yang et al. 2023). The quadratic form is one chunk as long as
 /// the sequence.
 #pragma once
 

@@ -1,7 +1,7 @@
 /// @file
 /// The delta rule of one chunk by the WY representation (Yang et al. 2024, "Parallelizing Linear
-/// Transformers with the Delta Rule over Sequence Length", section 3; with gates, "Gated Delta
-/// Networks", section 3.3): what each token writes solves the unit lower triangular system
+/// Transformers with the Delta Rule over Sequence Length"; with gates, "Gated Delta
+/// Networks"): what each token writes solves the unit lower triangular system
 ///
 ///     u_i = beta_i (v_i - read(i) S^T k_i - sum_(j < i) pair(i, j) (k_i . k_j) u_j),
 ///

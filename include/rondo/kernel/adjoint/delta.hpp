@@ -1,5 +1,5 @@
 /// @file
-/// The adjoint of the delta rule (Yang et al. 2024, section 3). What is written solves
+/// The adjoint of the delta rule (Yang et al. 2024). What is written solves
 /// (1 / beta + A) u = v - read S^T k with A(i, j) = pair(i, j) (k_i . k_j), j < i, so its gradient
 /// solves the transposed system, from the last token to the first:
 ///
