@@ -17,11 +17,14 @@ allocations allocated;
 
 namespace {
 
-void* allocate(std::size_t bytes, std::size_t alignment) {
+void* count(std::size_t bytes, std::size_t alignment) noexcept {
     ++support::allocated.calls;
     support::allocated.bytes += static_cast<long>(bytes);
-    std::size_t const whole = (bytes / alignment + 1) * alignment;
-    if (void* const memory = std::aligned_alloc(alignment, whole)) return memory;
+    return std::aligned_alloc(alignment, (bytes / alignment + 1) * alignment);
+}
+
+void* allocate(std::size_t bytes, std::size_t alignment) {
+    if (void* const memory = count(bytes, alignment)) return memory;
     throw std::bad_alloc{};
 }
 
@@ -31,6 +34,12 @@ void* allocate(std::size_t bytes, std::size_t alignment) {
 void* operator new(std::size_t bytes) { return allocate(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
     return allocate(bytes, std::size_t(alignment));
+}
+void* operator new(std::size_t bytes, std::nothrow_t const&) noexcept {
+    return count(bytes, alignof(std::max_align_t));
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment, std::nothrow_t const&) noexcept {
+    return count(bytes, std::size_t(alignment));
 }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }

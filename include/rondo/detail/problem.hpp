@@ -89,8 +89,8 @@ struct problem {
     problem columns(index first, index count) const noexcept {
         problem part = *this;
         part.width = count;
-        part.v.data += first * v.channel;
-        part.o.data += first * o.channel;
+        if (v.data != nullptr) part.v.data += first * v.channel;  // null where nothing is in it
+        if (o.data != nullptr) part.o.data += first * o.channel;
         if (in.s != nullptr) part.in.s += first;
         if (out.s != nullptr) part.out.s += first;
         if (first > 0) part.out.normalizer = part.out.max = part.out.sum = nullptr;
