@@ -43,7 +43,6 @@ struct one_lane {
     static pack fma(pack a, pack b, pack c) noexcept { return a * b + c; }
     static pack max(pack a, pack b) noexcept { return a < b ? b : a; }
     static pack min(pack a, pack b) noexcept { return b < a ? b : a; }
-    static pack sqrt(pack x) noexcept { return std::sqrt(x); }
     /// a < b ? x : y
     static pack where_less(pack a, pack b, pack x, pack y) noexcept { return a < b ? x : y; }
     static bool any_less(pack a, pack b) noexcept { return a < b; }
@@ -132,7 +131,6 @@ struct simd_lanes {
     static pack fma(pack a, pack b, pack c) noexcept { return xsimd::fma(a, b, c); }
     static pack max(pack a, pack b) noexcept { return xsimd::max(a, b); }
     static pack min(pack a, pack b) noexcept { return xsimd::min(a, b); }
-    static pack sqrt(pack x) noexcept { return xsimd::sqrt(x); }
     static pack where_less(pack a, pack b, pack x, pack y) noexcept {
         return xsimd::select(a < b, x, y);
     }
