@@ -22,17 +22,18 @@ struct chunkwise_form {
             return advance(c, where, state, how, begin + half, count - half);
         }
         look_ahead(c, where, how, c.next_head < 0 ? begin + count : c.next_place);
-        if (how.write) load_written(c, where, how.read);
-        if (how.write && c.call->what.delta) solve_written(c, where, state);
+        if (how.write) load_written(c, where, how, how.read);
+        if (how.write && c.call->what.delta) solve_written(c, where, how, state);
         for (index g = 0; how.read && g < c.call->group(); ++g) {
             for (index first = 0; first < count; first += c.readers) {
                 read(c, where, state, how, first, std::min(c.readers, count - first), g);
             }
         }
         if (!how.write) return;
-        Weights::move_to_end(c, c.keys());
-        write_state<L>(c, c.keys(), c.values(), c.carry, state);
-        if (c.call->what.normalized) write_normalizer<L>(c, c.keys(), state);
+        A const* const factors = Weights::write_factors(c);
+        constexpr bool carries_keys = Weights::carries_keys;
+        write_state<L, carries_keys>(c, c.keys(), weigh_values(c, factors), c.carry, state);
+        if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state);
     }
 
     /// Notes the chunk's tokens and takes their gates; false when it must be halved first.
@@ -49,9 +50,11 @@ struct chunkwise_form {
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
     /// readers follow.
-    static void load_written(chunk<L>& c, site<A> const& where, bool paired) noexcept {
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how,
+                             bool paired) noexcept {
         problem<A> const& call = *c.call;
-        pack(c, where.key_side(call.k), 0, c.count, c.keys());
+        c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
+                          Weights::key_factors(c));
         load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
@@ -60,25 +63,24 @@ struct chunkwise_form {
             }
             fill<L>(c.beta + c.count, A(0), whole_tiles(c.count) - c.count);
         }
-        Weights::weigh_keys(c, c.keys());
         if (paired || call.what.delta) {
             turn<L>(c.keys(), whole_tiles(c.count), c.depth, c.turned_keys());
         }
     }
 
-    /// Loads and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
-    static void load_readers(chunk<L>& c, rows_by_token const& from, index first,
+    /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
+    static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
                              index count) noexcept {
-        pack(c, from, first, count, c.queries());
-        Weights::weigh_queries(c, c.queries(), first, count);
+        c.reader_rows =
+            find(c, from, how, first, count, c.queries(), Weights::query_factors(c).from(first));
     }
 
     /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
-    static void solve_written(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                              matrix<A> rest = {nullptr, 0}) noexcept {
+    static void solve_written(chunk<L>& c, site<A> const& where, pass const& how,
+                              head_state<A> const& state, matrix<A> rest = {nullptr, 0}) noexcept {
         for (index first = 0; first < c.count; first += c.readers) {
             index const count = std::min(c.readers, c.count - first);
-            load_readers(c, where.key_side(c.call->k), first, count);
+            find_readers(c, where.key_side(c.call->k), how, first, count);
             score<L, Weights>(c, first, count, true, c.score_rows());
             solve<L>(c, Weights::read_factors(c, first), state, first, count, rest);
         }
@@ -96,19 +98,48 @@ struct chunkwise_form {
         fill<L>(to.at(count), A(0), (whole_tiles(count) - count) * to.row_step);
     }
 
-    /// Packs rows of keys or queries, maps and turns them.
-    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count,
-                     matrix<A> to) noexcept {
+    /// Where rows of keys or queries are: as the user has them where nothing is to be done to them
+    /// (products read a row of their left factor too rarely to pay for a copy), else in `buffer`.
+    static matrix<A> find(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
+                          index count, matrix<A> buffer, row_factors<L> const& factors) noexcept {
+        composition const& what = c.call->what;
+        if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
+            c.call->depth == c.depth) {
+            matrix<A> const rows = in_place(c, from, how, first, count);
+            if (rows.data != nullptr) return rows;
+        }
+        pack(c, from, first, count, buffer, factors);
+        return buffer;
+    }
+
+    /// The user's rows of the chunk's tokens [first, first + count) as one matrix; null where they
+    /// are none, or no whole tiles.
+    static matrix<A> in_place(chunk<L> const& c, rows_by_token const& from, pass const& how,
+                              index first, index count) noexcept {
+        if (!is_plain<A>(from.first) || how.order != nullptr || count % tile_rows != 0) return {};
+        index const step = from.time / index(sizeof(A));
+        auto* const data = reinterpret_cast<A*>(from[c.tokens[first]].data);
+        return {data, how.reversed ? -step : step};
+    }
+
+    /// Packs rows of keys or queries, maps, turns and weighs them.
+    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count, matrix<A> to,
+                     row_factors<L> const& factors) noexcept {
         problem<A> const& call = *c.call;
         bool const mapped = call.what.feature != feature_kind::identity;
-        // Turned on the way, where memory holds whole packs: one write and one read less.
-        bool const turns = call.what.turned && !mapped && count > 0 && call.depth == c.depth &&
-                           is_plain<A>(from[c.tokens[first]]);
-        if (turns) {
+        bool const weighed = factors.data != nullptr;
+        // Turned or weighed on the way, where memory holds whole packs: one write and read less.
+        bool const at_once = call.what.turned != weighed && !mapped && call.depth == c.depth &&
+                             is_plain<A>(from.first);
+        if (at_once) {
             for (index t = 0; t < count; ++t) {
                 std::byte const* const data = from[c.tokens[first + t]].data;
                 auto const* const row = reinterpret_cast<A const*>(data);
-                c.turns[first + t].turn(row, to.at(t), c.depth);
+                if (weighed) {
+                    scale_row<L>(to.at(t), row, factors.from(t).data, c.depth, factors.step);
+                } else {
+                    c.turns[first + t].turn(row, to.at(t), c.depth);
+                }
             }
             return clear_tail(count, to);
         }
@@ -119,9 +150,20 @@ struct chunkwise_form {
         for (index t = 0; call.what.turned && t < count; ++t) {
             c.turns[first + t].turn(to.at(t), to.at(t), c.depth);
         }
+        factors.apply(to, count, c.depth);
     }
 
 private:
+    /// The values as the state behind the chunk has them.
+    static matrix<A> weigh_values(chunk<L> const& c, A const* factors) noexcept {
+        if (factors == nullptr) return c.values();
+        matrix<A> const to{c.written, c.width};
+        for (index j = 0; j < whole_tiles(c.count); ++j) {
+            scale_row<L>(to.at(j), c.values().at(j), factors[j], c.width);
+        }
+        return to;
+    }
+
     /// Notes the rows that the next chunk will read.
     static void look_ahead(chunk<L>& c, site<A> where, pass const& how, index begin) noexcept {
         problem<A> const& call = *c.call;
@@ -151,7 +193,7 @@ private:
     /// The outputs of query head g for the readers [first, first + count).
     static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
                      index first, index count, index g) noexcept {
-        load_readers(c, where.query_side(c.call->q, g), first, count);
+        find_readers(c, where.query_side(c.call->q, g), how, first, count);
         if (how.write) score<L, Weights>(c, first, count, how.strict, c.score_rows());
         A const* const factors = Weights::read_factors(c, first);
         bool const directly = where.template leaves_packs<L>();

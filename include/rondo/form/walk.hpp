@@ -70,6 +70,7 @@ public:
     void run(index sequence, index first, index last) noexcept {
         for (pass const& how : call_.passes) {
             for (index h = first; h < last; ++h) begin(how, sequence, h, h - first);
+            divide(how, last - first);
             index const length = call_.length_of(sequence);
             // Time outermost: with memory [batch, time, head, channel] a token's heads are
             // neighbours.
@@ -82,7 +83,7 @@ public:
                     advance(place(sequence, h, h - first), how, t, count, h - first);
                 }
             }
-            for (index h = first; h < last; ++h) end(sequence, h, h - first);
+            for (index h = first; h < last; ++h) end(how, sequence, h, h - first);
         }
     }
 
@@ -133,7 +134,14 @@ protected:
         }
     }
 
-    void end(index sequence, index head, index slot) noexcept {
+    /// A whole window is read by all in the same way: what they divide by is taken to the state.
+    void divide(pass const& how, index heads) noexcept {
+        chunk_.divided = how.read && !how.write;
+        for (index h = 0; chunk_.divided && h < heads; ++h) weights::divide(chunk_, state(h));
+    }
+
+    void end(pass const& how, index sequence, index head, index slot) noexcept {
+        if (!how.write) return;
         carried<A> const to = call_.part(call_.out, sequence, head);
         if (to.s == nullptr) return;
         head_state<A> const from = state(slot);

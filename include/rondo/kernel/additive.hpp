@@ -29,7 +29,7 @@ struct additive_weights : unweighted<L> {
     template <class Rows>
     static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
                            pass const& how) noexcept {
-        if (!how.write) return invert_total(c, state);
+        if (!how.write) return c.divided || invert_total(c, state);
         // A gate a token fills one pack with equal lanes: its channel stride is 0.
         index const channels = per_channel(c) ? c.call->depth : c.gates;
         for (index t = 0; t < c.count; ++t) {
@@ -46,13 +46,23 @@ struct additive_weights : unweighted<L> {
     static constexpr bool scales_state = true;
 
     /// q_i / D_i
-    static void weigh_queries(chunk<L> const& c, matrix<A> rows, index first,
-                              index count) noexcept {
-        for (index i = 0; i < count; ++i) multiply(c, rows.at(i), inverse(c).at(first + i));
+    static row_factors<L> query_factors(chunk<L> const& c) noexcept {
+        if (c.divided) return {};
+        return {c.inverse, inverse(c).row_step, per_channel(c) ? 1 : 0};
     }
     /// k_j exp(z_j - m)
-    static void weigh_keys(chunk<L> const& c, matrix<A> rows) noexcept {
-        for (index j = 0; j < c.count; ++j) multiply(c, rows.at(j), c.gate_rows().at(j));
+    static row_factors<L> key_factors(chunk<L> const& c) noexcept {
+        return {c.gate, c.gates, per_channel(c) ? 1 : 0};
+    }
+
+    /// Divides the state by the sums, once for all readers of a whole window.
+    static void divide(chunk<L> const& c, head_state<A> const& state) noexcept {
+        for (index d = 0; d < c.depth; d += L::width) {
+            P const sum = per_channel(c) ? L::load(state.sum + d) : L::broadcast(state.sum[0]);
+            L::store(c.entry + d, inverted(sum));
+        }
+        scale_state<L>(c, c.entry, state);
+        fill<L>(state.sum, A(1), c.gates);
     }
 
     /// 1 / D_i; a row for each reader, or one for all when the window is the whole sequence.
@@ -112,13 +122,6 @@ private:
         L::store(state.sum + g, earlier + sum);
         for (index d = g; d < (per_channel(c) ? g + L::width : c.depth); d += L::width) {
             L::store(c.entry + d, carry);
-        }
-    }
-
-    static void multiply(chunk<L> const& c, A* values, A const* factors) noexcept {
-        index const step = per_channel(c) ? 1 : 0;
-        for (index d = 0; d < c.depth; d += L::width) {
-            L::store(values + d, L::load(values + d) * L::load(factors + step * d));
         }
     }
 };

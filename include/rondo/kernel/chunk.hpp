@@ -45,24 +45,28 @@ struct chunk {
     index readers;            // rows of q, scores and out: longer chunks are read in blocks
     index columns;            // of scores: rows in whole packs
     index count = 0;          // tokens in this chunk
-    bool one_window = false;  // additive: every reader has the whole sequence as its window
+    bool one_window = false;  // additive: every reader has the whole sequence as its window,
+    bool divided = false;     // by whose sums the state is divided already
 
-    index* tokens;       // [rows]   where each row lies in time
-    A* k;                // [rows, depth]
-    A* turned;           // [depth, columns]  k transposed
-    A* v;                // [rows, width]   values; with the delta rule what is written
-    A* gate;             // [rows + 1, gates]  factors or weights made of the gates
-    A* inverse;          // [rows, gates]      their inverses, or those of the windows' sums
-    A* beta;             // [rows]
-    A* pair_weights;     // [columns]  of one reader
-    A* entry;            // [depth]    factors that the state was brought to before the chunk
-    A* carry;            // [depth]    its factors over the chunk
-    A* q;                // [readers, depth]
-    A* scores;           // [readers, columns]
-    A* out;              // [readers, width]
-    A* sums;             // [readers]  denominators
-    A* partial;          // [width]    what earlier passes left
-    row_turns<L> turns;  // of the tokens, with positions fused into the operator
+    index* tokens;     // [rows]   where each row lies in time
+    A* k;              // [rows, depth]
+    A* turned;         // [depth, columns]  k transposed
+    A* v;              // [rows, width]     values; with the delta rule what is written
+    A* written;        // [rows, width]     the same as the state behind the chunk has it
+    A* gate;           // [rows + 1, gates]  factors or weights made of the gates
+    A* inverse;        // [rows, gates]      their inverses, or those of the windows' sums
+    A* write_factors;  // [rows]     what the state behind the chunk has of each key
+    A* beta;           // [rows]
+    A* pair_weights;   // [columns]  of one reader
+    A* entry;          // [depth]    factors that the state was brought to before the chunk
+    A* carry;          // [depth]    its factors over the chunk
+    A* q;              // [readers, depth]
+    A* scores;         // [readers, columns]
+    A* out;            // [readers, width]
+    A* sums;           // [readers]  denominators
+    A* partial;        // [width]    what earlier passes left
+    matrix<A> key_rows, reader_rows;  // k and q, or the user's own
+    row_turns<L> turns;               // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
@@ -85,6 +89,10 @@ struct chunk {
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
         c.inverse = memory.template take<A>(c.rows * c.gates);
+        bool const per_token =
+            call.what.decay == decay_kind::constant || call.what.decay == decay_kind::scalar;
+        c.written = memory.template take<A>(per_token ? c.rows * c.width : 0);
+        c.write_factors = memory.template take<A>(per_token ? c.rows : 0);
         c.beta = memory.template take<A>(c.rows);
         c.pair_weights = memory.template take<A>(c.columns);
         c.entry = memory.template take<A>(c.depth);
@@ -101,7 +109,7 @@ struct chunk {
         return c;
     }
 
-    matrix<A> keys() const noexcept { return {k, depth}; }
+    matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
     matrix<A> values() const noexcept { return {v, width}; }
     matrix<A> gate_rows() const noexcept { return {gate, gates}; }

@@ -21,8 +21,8 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
-/// S = carry S + sum_j k_j v_j^T over rows of keys and values.
-template <class L>
+/// S = carry S + sum_j k_j v_j^T over rows of keys and values, or carry (S + sum_j k_j v_j^T).
+template <class L, bool CarriesKeys = false>
 inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
                         matrix<typename L::value> values, typename L::value const* carry,
                         head_state<typename L::value> const& state) noexcept {
@@ -35,21 +35,28 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         auto next = c.ahead.take(count / tile_rows);
         sum.add(keys.from(0, d).turned(), values.from(0, e), count,
                 [&] { lines_ahead::ask(next); });
-        matrix<typename L::value> const s{state.s + d * state.row_step + e, state.row_step};
-        sum.add_scaled(carry + d, s);
-        sum.store(s);
+        sum.each([&](typename L::pack& x, int r, int p) {
+            auto* const s = state.s + (d + r) * state.row_step + e + p * L::width;
+            auto const factor = L::broadcast(carry[d + r]);
+            L::store(s, CarriesKeys ? factor * (L::load(s) + x) : L::fma(factor, L::load(s), x));
+        });
     });
 }
 
 /// The same for values of 1: the sum of the weighted keys.
-template <class L>
-inline void write_normalizer(chunk<L> const& c, matrix<typename L::value> keys,
+template <class L, bool CarriesKeys = false>
+inline void write_normalizer(chunk<L> const& c, typename L::value const* factors,
                              head_state<typename L::value> const& state) noexcept {
+    auto const one = L::broadcast(typename L::value(1));
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::broadcast(typename L::value(0));
-        for (index j = 0; j < c.count; ++j) sum = sum + L::load(keys.at(j, d));
-        auto* const at = state.normalizer + d;
-        L::store(at, L::fma(L::load(c.carry + d), L::load(at), sum));
+        for (index j = 0; j < c.count; ++j) {
+            auto const factor = factors == nullptr ? one : L::broadcast(factors[j]);
+            sum = L::fma(factor, L::load(c.keys().at(j, d)), sum);
+        }
+        auto* const s = state.normalizer + d;
+        auto const factor = L::load(c.carry + d);
+        L::store(s, CarriesKeys ? factor * (L::load(s) + sum) : L::fma(factor, L::load(s), sum));
     }
 }
 
