@@ -40,11 +40,11 @@ public:
                  head_state<A> const& state, head_state<A> const& d_state, begun add) noexcept
         : c_(c), a_(a), where_(where), how_(how), state_(state), d_state_(d_state), add_(add) {}
 
-    /// Moves `state` past the places [begin, begin + count) of a pass without reading anything.
+    /// Moves a state past the places [begin, begin + count) of a pass without reading anything.
     static void write_only(chunk<L>& c, site<A> const& where, pass how, head_state<A> const& state,
-                           index begin, index count) noexcept {
+                           head_state<A> const& to, index begin, index count) noexcept {
         how.read = false;
-        form::advance(c, where, state, how, begin, count);
+        form::advance(c, where, state, to, how, begin, count);
     }
 
     /// Takes the places [begin, begin + count) of a pass; false, and nothing done, when the chunk
@@ -288,10 +288,19 @@ private:
     void leave(rows_by_token const& from, rows_by_token const& to, matrix<A> gradients,
                row_factors<L> const& factors, bool add) noexcept {
         feature_kind const feature = c_.call->what.feature;
+        bool const turned = c_.call->what.turned;
         index const channels = c_.call->depth;
+        if (factors.data != nullptr && feature == feature_kind::identity && !turned && !add &&
+            is_plain<A>(to.first) && channels == c_.depth) {  // in one go
+            for (index t = 0; t < c_.count; ++t) {
+                scale_row<L>(reinterpret_cast<A*>(to[c_.tokens[t]].data), gradients.at(t),
+                             factors.from(t).data, channels, factors.step);
+            }
+            return;
+        }
         factors.apply(gradients, c_.count, c_.depth);
         for (index t = 0; t < c_.count; ++t) {
-            if (c_.call->what.turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
+            if (turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
             if (feature != feature_kind::identity) {
                 load_row<L>(a_.row[0], from[c_.tokens[t]], channels, c_.depth);
                 differentiate_feature<L>(feature, a_.row[0], gradients.at(t), a_.row[1], channels,

@@ -16,10 +16,18 @@ struct chunkwise_form {
     /// Takes the places [begin, begin + count) of a pass, at most c.rows of them.
     static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
                         pass const& how, index begin, index count) noexcept {
+        advance(c, where, state, state, how, begin, count);
+    }
+
+    /// The same with another place for the state behind them; the one in front is left as it is
+    /// unless Weights::scales_state.
+    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
+                        head_state<A> const& to, pass const& how, index begin,
+                        index count) noexcept {
         if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
-            advance(c, where, state, how, begin, half);
-            return advance(c, where, state, how, begin + half, count - half);
+            advance(c, where, state, to, how, begin, half);
+            return advance(c, where, to, to, how, begin + half, count - half);
         }
         look_ahead(c, where, how, c.next_head < 0 ? begin + count : c.next_place);
         if (how.write) load_written(c, where, how, how.read);
@@ -32,8 +40,8 @@ struct chunkwise_form {
         if (!how.write) return;
         A const* const factors = Weights::write_factors(c);
         constexpr bool carries_keys = Weights::carries_keys;
-        write_state<L, carries_keys>(c, c.keys(), weigh_values(c, factors), c.carry, state);
-        if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state);
+        write_state<L, carries_keys>(c, c.keys(), weigh_values(c, factors), c.carry, state, to);
+        if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
     /// Notes the chunk's tokens and takes their gates; false when it must be halved first.
