@@ -48,6 +48,12 @@ struct composition {
     constexpr bool bidirectional() const noexcept {
         return direction == direction_kind::bidirectional;
     }
+    /// Whether all readers see one and the same state, that of the whole sequence: the weights know
+    /// no order. The quadratic form is to form its pairs where there are any.
+    constexpr bool one_window() const noexcept {
+        bool const even = decay == decay_kind::none && !delta && form != form_kind::quadratic;
+        return bidirectional() && (even || additive());
+    }
     /// The rank of the gate's view.
     constexpr int gate_rank() const noexcept {
         return per_channel() ? 4 : decay == decay_kind::constant ? 1 : 3;

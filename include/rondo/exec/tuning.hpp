@@ -10,6 +10,7 @@ namespace rondo::inline RONDO_ISA::detail {
 struct tuning {
     index chunk = 16;                  // tokens: pairs cost chunk / 2 keys, states 2 passes a chunk
     index wide_chunk = 32;             // when a state no longer fits the first cache
+    index window_chunk = 64;           // when readers and writers never meet: no pairs
     index first_cache = 32 * 1024;     // bytes that a head's state may take of it
     index second_cache = 1024 * 1024;  // bytes that the states of a unit may take of it
     index recurrent_below = 4;         // tokens: fewer than a tile are walked one by one
@@ -35,6 +36,7 @@ constexpr cut tune(problem<typename L::value> const& call, int threads,
         result.form = longest < with.recurrent_below ? form_kind::recurrent : form_kind::chunkwise;
         result.recurrent_below = with.recurrent_below;
         result.piece = state > with.first_cache ? with.wide_chunk : with.chunk;
+        if (call.what.one_window()) result.piece = with.window_chunk;
     }
     if (result.form == form_kind::quadratic) result.piece = longest;
     if (result.form == form_kind::recurrent) result.piece = with.wide_chunk;
