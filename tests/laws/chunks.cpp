@@ -51,9 +51,9 @@ public:
 
 /// Every chunk from 1 to 256 tokens, of a sequence of that many and some.
 template <class Operator>
-void check_every_chunk(gates kind) {
+void check_every_chunk(gates kind, oracle::extents const& n) {
     random r("chunks " + Operator::name());
-    auto p = random_problem(r, Operator::meaning(), {1, 2, 1, 277, 7, 5}, kind);
+    auto p = random_problem(r, Operator::meaning(), n, kind);
     p.in = random_state(r, p.op, p.n);
     round_to_float(p);
     auto const want = oracle::forward(p);
@@ -72,8 +72,10 @@ void check_every_chunk(gates kind) {
 
 template <class... Policies>
 void check_every_chunk() {
-    check_every_chunk<chunked<Policies...>>(gates::mild);
-    check_every_chunk<chunked<Policies...>>(gates::hard);
+    for (gates const kind : {gates::mild, gates::hard}) {
+        check_every_chunk<chunked<Policies...>>(kind, {1, 2, 1, 277, 7, 5});
+        check_every_chunk<chunked<Policies...>>(kind, {1, 1, 1, 277, 16, 16});  // whole packs
+    }
 }
 
 }  // namespace

@@ -164,7 +164,7 @@ private:
     /// and what is computed is `final`, else in the buffer.
     matrix<A> place(matrix<A> buffer, rows_by_token const& to, bool final) const noexcept {
         if (!final || to.first.data == nullptr) return buffer;
-        matrix<A> const own = form::in_place(c_, to, how_, 0, c_.count);
+        matrix<A> const own = c_.in_place(to, how_, 0, c_.count);
         return own.data == nullptr ? buffer : own;
     }
 

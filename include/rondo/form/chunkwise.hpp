@@ -51,9 +51,7 @@ struct chunkwise_form {
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         if (c.call->what.turned) c.turns.hold(c.tokens, count);
-        auto const gates = where.key_side(c.call->gate);
-        return Weights::load_gates(
-            c, state, [&](index t) { return gates[c.tokens[t]]; }, how);
+        return Weights::load_gates(c, state, where.key_side(c.call->gate), how);
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
@@ -113,21 +111,11 @@ struct chunkwise_form {
         composition const& what = c.call->what;
         if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
             c.call->depth == c.depth) {
-            matrix<A> const rows = in_place(c, from, how, first, count);
+            matrix<A> const rows = c.in_place(from, how, first, count);
             if (rows.data != nullptr) return rows;
         }
         pack(c, from, first, count, buffer, factors);
         return buffer;
-    }
-
-    /// The user's rows of the chunk's tokens [first, first + count) as one matrix; null where they
-    /// are none, or no whole tiles.
-    static matrix<A> in_place(chunk<L> const& c, rows_by_token const& from, pass const& how,
-                              index first, index count) noexcept {
-        if (!is_plain<A>(from.first) || how.order != nullptr || count % tile_rows != 0) return {};
-        index const step = from.time / index(sizeof(A));
-        auto* const data = reinterpret_cast<A*>(from[c.tokens[first]].data);
-        return {data, how.reversed ? -step : step};
     }
 
     /// Packs rows of keys or queries, maps, turns and weighs them.

@@ -26,17 +26,24 @@ struct additive_weights : unweighted<L> {
     static constexpr A nothing = -std::numeric_limits<A>::infinity();
 
     /// Loads logits; false when the chunk spans too wide a range to share one reference.
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
+    static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
                            pass const& how) noexcept {
         if (!how.write) return c.divided || invert_total(c, state);
         // A gate a token fills one pack with equal lanes: its channel stride is 0.
         index const channels = per_channel(c) ? c.call->depth : c.gates;
-        for (index t = 0; t < c.count; ++t) {
-            load_row<L>(c.gate_rows().at(t), gate_row(t), channels, c.gates);
+        matrix<A> logits;
+        if (channels == c.gates) logits = c.in_place(gates, how, 0, c.count);
+        if (logits.data == nullptr) {
+            logits = c.gate_rows();
+            for (index t = 0; t < c.count; ++t) {
+                load_row<L>(logits.at(t), gates[c.tokens[t]], channels, c.gates);
+            }
         }
-        if (how.read && c.count > 1 && !near_enough(c, state)) return false;
-        for (index g = 0; g < c.gates; g += L::width) weigh(c, state, g);
+        bool near = true;
+        for (index g = 0; g < c.gates; g += L::width)
+            near = find_highest(c, state, logits, g) && near;
+        if (how.read && c.count > 1 && !near) return false;
+        for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
         // Most chunks leave the maximum of most channels where it is.
         scale_state<L>(c, c.entry, state);
         fill<L>(c.carry, A(1), c.depth);
@@ -88,32 +95,28 @@ private:
         return true;
     }
 
-    static bool near_enough(chunk<L> const& c, head_state<A> const& state) noexcept {
-        for (index g = 0; g < c.gates; g += L::width) {
-            P highest = L::load(state.max + g), first = highest;
-            for (index t = 0; t < c.count; ++t) {
-                highest = L::max(highest, L::load(c.gate_rows().at(t, g)));
-                first = L::where_less(L::broadcast(nothing), first, first, highest);
-            }
-            if (L::any_less(first + L::broadcast(limit), highest)) return false;
+    /// Leaves the maximum past the chunk in c.carry; whether all readers' maxima are near it.
+    static bool find_highest(chunk<L> const& c, head_state<A> const& state, matrix<A> logits,
+                             index g) noexcept {
+        P highest = L::load(state.max + g), first = highest;
+        for (index t = 0; t < c.count; ++t) {
+            highest = L::max(highest, L::load(logits.at(t, g)));
+            first = L::where_less(L::broadcast(nothing), first, first, highest);
         }
-        return true;
+        L::store(c.carry + g, highest);
+        return !L::any_less(first + L::broadcast(limit), highest);
     }
 
     /// Turns one pack of logits into weights, and moves the state's maximum and sum past the chunk.
-    static void weigh(chunk<L>& c, head_state<A> const& state, index g) noexcept {
-        P const before = L::load(state.max + g);
-        P highest = before;
-        for (index t = 0; t < c.count; ++t) {
-            highest = L::max(highest, L::load(c.gate_rows().at(t, g)));
-        }
+    static void weigh(chunk<L>& c, head_state<A> const& state, matrix<A> logits, index g) noexcept {
+        P const before = L::load(state.max + g), highest = L::load(c.carry + g);
         P const none = L::broadcast(nothing);
         P const reference = L::where_less(none, highest, highest, L::broadcast(A(0)));
         P const carry = L::exp(before - reference);
         P const earlier = L::load(state.sum + g) * carry;
         P sum = L::broadcast(A(0));  // of this chunk alone: rounds against its own size
         for (index t = 0; t < c.count; ++t) {
-            P const weight = L::exp(L::load(c.gate_rows().at(t, g)) - reference);
+            P const weight = L::exp(L::load(logits.at(t, g)) - reference);
             sum = sum + weight;
             L::store(c.gate_rows().at(t, g), weight);
             if (!c.one_window) L::store(inverse(c).at(t, g), inverted(earlier + sum));

@@ -109,6 +109,16 @@ struct chunk {
         return c;
     }
 
+    /// The user's rows of the tokens [first, first + n) as one matrix; null where they are none, or
+    /// no whole tiles.
+    matrix<A> in_place(rows_by_token const& from, pass const& how, index first,
+                       index n) const noexcept {
+        if (!is_plain<A>(from.first) || how.order != nullptr || n % tile_rows != 0) return {};
+        index const step = from.time / index(sizeof(A));
+        auto* const data = reinterpret_cast<A*>(from[tokens[first]].data);
+        return {data, how.reversed ? -step : step};
+    }
+
     matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
     matrix<A> values() const noexcept { return {v, width}; }

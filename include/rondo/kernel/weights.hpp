@@ -76,8 +76,8 @@ struct unweighted {
 
     /// Loads the gates and sets c.carry. False, and nothing done, when the chunk must be halved
     /// first.
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const&, pass const&) noexcept {
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const&,
+                           pass const&) noexcept {
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }
@@ -105,13 +105,12 @@ template <class L>
 struct per_token : unweighted<L> {
     using A = typename L::value;
 
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const& gate_row,
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const& gates,
                            pass const&) noexcept {
         bool const on_write = c.call->what.on_write;
         A* const f = c.gate;
         for (index t = 0; t < c.count; ++t) {
-            row const from = gate_row(t);
+            row const from = gates[c.tokens[t]];
             f[factor_of(c, t)] = load_element<A>(from.data, from.kind);
         }
         if (on_write) f[0] = A(0);
@@ -169,14 +168,22 @@ struct per_channel : unweighted<L> {
     static constexpr double limit = sizeof(A) == 4 ? 40 : 300;
     static constexpr bool scales_state = true;
 
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
-                           pass const&) noexcept {
+    static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
+                           pass const& how) noexcept {
         bool const on_write = c.call->what.on_write;
         matrix<A> const f = c.gate_rows();
         if (on_write) fill<L>(f.at(0), A(0), c.gates);
-        for (index t = 0; t < c.count; ++t) {
-            load_row<L>(f.at(factor_of(c, t)), gate_row(t), c.call->depth, c.gates);
+        auto const take = [&](index t) {
+            load_row<L>(f.at(factor_of(c, t)), gates[c.tokens[t]], c.call->depth, c.gates);
+        };
+        matrix<A> logs;
+        if (c.call->depth == c.depth) logs = c.in_place(gates, how, 0, c.count);
+        index const shift = logs.data != nullptr && on_write ? 1 : 0;
+        if (logs.data != nullptr) {
+            take(on_write ? c.count - 1 : 0);
+        } else {
+            for (index t = 0; t < c.count; ++t) take(t);
+            logs = f;
         }
         A* const exit = f.at(c.rows);
         if (on_write) {
@@ -188,7 +195,7 @@ struct per_channel : unweighted<L> {
         bool const steep = !within(f.at(0), c.gates, limit / 2);
         fill<L>(c.entry, A(1), c.depth);
         if (steep) std::swap_ranges(c.entry, c.entry + c.depth, f.at(0));
-        if (!multiply_up(c) && c.count > 1) return false;
+        if (!multiply_up(c, logs, shift) && c.count > 1) return false;
         if (steep) scale_state<L>(c, c.entry, state);
         return true;
     }
@@ -207,8 +214,9 @@ private:
         return true;
     }
 
-    /// Turns logs behind the first row into F_t and 1 / F_t; whether all are within the limit.
-    static bool multiply_up(chunk<L>& c) noexcept {
+    /// Turns logs, that of f_t in row t - shift, into F_t and 1 / F_t behind the first row; whether
+    /// all are within the limit.
+    static bool multiply_up(chunk<L>& c, matrix<A> logs, index shift) noexcept {
         matrix<A> const f = c.gate_rows();
         P low = L::broadcast(A(1)), high = low;
         for (index d = 0; d < c.depth; d += L::width) {
@@ -216,7 +224,7 @@ private:
             for (index t = 0;;) {
                 L::store(c.inverse_rows().at(t, d), L::inverse(product));
                 if (++t == c.count) break;
-                product = product * L::exp(L::load(f.at(t, d)));
+                product = product * L::exp(L::load(logs.at(t - shift, d)));
                 L::store(f.at(t, d), product);
                 low = L::min(low, product);
                 high = L::max(high, product);
