@@ -73,7 +73,8 @@ void check_every_chunk(gates kind, oracle::extents const& n) {
 template <class... Policies>
 void check_every_chunk() {
     for (gates const kind : {gates::mild, gates::hard}) {
-        check_every_chunk<chunked<Policies...>>(kind, {1, 2, 1, 277, 7, 5});
+        index const depth = kind == gates::mild ? 7 : 12;
+        check_every_chunk<chunked<Policies...>>(kind, {1, 2, 1, 277, depth, 5});
         check_every_chunk<chunked<Policies...>>(kind, {1, 1, 1, 277, 16, 16});  // whole packs
     }
 }

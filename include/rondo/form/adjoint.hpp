@@ -139,7 +139,7 @@ private:
     void read(index g) noexcept {
         problem<A> const& call = *c_.call;
         auto const from = where_.query_side(call.q, g);
-        form::find_readers(c_, from, how_, 0, c_.count);
+        form::find_readers(c_, from, how_, 0, c_.count, true);
         load_output_gradients(g);
         if (how_.write) {
             score<L, Weights>(c_, 0, c_.count, how_.strict, c_.score_rows());
@@ -244,7 +244,7 @@ private:
     /// The delta rule's own readers: the keys, after the transposed solve.
     void read_by_keys() noexcept {
         solve_transposed<L>(c_, a_);
-        form::find_readers(c_, where_.key_side(c_.call->k), how_, 0, c_.count);
+        form::find_readers(c_, where_.key_side(c_.call->k), how_, 0, c_.count, true);
         a_.output_gradients = {a_.d_num, c_.width};
         a_.query_gradients = {a_.d_q, c_.depth};
         for (index i = 0; i < c_.count * c_.width; ++i) a_.d_num[i] = -a_.d_v[i];

@@ -60,7 +60,7 @@ struct chunkwise_form {
                              bool paired) noexcept {
         problem<A> const& call = *c.call;
         c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
-                          Weights::key_factors(c));
+                          Weights::key_factors(c), true);
         load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
@@ -74,11 +74,12 @@ struct chunkwise_form {
         }
     }
 
-    /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
+    /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys: in
+    /// whole packs, or as left factors alone.
     static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
-                             index count) noexcept {
-        c.reader_rows =
-            find(c, from, how, first, count, c.queries(), Weights::query_factors(c).from(first));
+                             index count, bool in_packs = false) noexcept {
+        c.reader_rows = find(c, from, how, first, count, c.queries(),
+                             Weights::query_factors(c).from(first), in_packs);
     }
 
     /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
@@ -107,10 +108,12 @@ struct chunkwise_form {
     /// Where rows of keys or queries are: as the user has them where nothing is to be done to them
     /// (products read a row of their left factor too rarely to pay for a copy), else in `buffer`.
     static matrix<A> find(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
-                          index count, matrix<A> buffer, row_factors<L> const& factors) noexcept {
+                          index count, matrix<A> buffer, row_factors<L> const& factors,
+                          bool in_packs) noexcept {
         composition const& what = c.call->what;
+        bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
         if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
-            c.call->depth == c.depth) {
+            whole) {
             matrix<A> const rows = c.in_place(from, how, first, count);
             if (rows.data != nullptr) return rows;
         }

@@ -40,6 +40,7 @@ struct chunk {
 
     problem<A> const* call;
     index depth, width;  // padded
+    index steps;         // of products over the depth: whole tiles, fewer than whole packs
     index gates;         // channels of a gate row: depth, or one pack
     index rows;
     index readers;            // rows of q, scores and out: longer chunks are read in blocks
@@ -78,6 +79,7 @@ struct chunk {
         c.call = &call;
         c.depth = padded<L>(call.depth);
         c.width = padded<L>(call.width);
+        c.steps = whole_tiles(call.depth);
         c.gates = call.what.per_channel() ? c.depth : padded<L>(1);
         c.rows = whole_tiles(rows);
         c.readers = std::min(c.rows, most_readers);

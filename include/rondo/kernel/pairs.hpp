@@ -43,7 +43,7 @@ inline void mask_pairs(matrix<typename L::value> scores, index first, index coun
 template <class L, class Weights>
 inline void score(chunk<L>& c, index first, index count, bool strict,
                   matrix<typename L::value> scores) noexcept {
-    multiply_pairs<L>(c.reader_rows, c.turned_keys(), c.depth, first, count, scores);
+    multiply_pairs<L>(c.reader_rows, c.turned_keys(), c.steps, first, count, scores);
     Weights::weigh_pairs(c, scores, first, count);
     mask_pairs<L>(scores, first, count, strict);
 }
@@ -54,8 +54,8 @@ template <class L, class Tile>
                                              head_state<typename L::value> const& state, index keys,
                                              index row, index e, Tile& sum) noexcept {
     sum.clear();
-    auto next = c.ahead.take(c.depth / tile_rows);
-    sum.add(c.reader_rows.from(row), {state.s + e, state.row_step}, c.depth,
+    auto next = c.ahead.take(c.steps / tile_rows);
+    sum.add(c.reader_rows.from(row), {state.s + e, state.row_step}, c.steps,
             [&] { lines_ahead::ask(next); });
     if (factors != nullptr) sum.scale(factors + row);
     sum.add(c.score_rows().from(row), c.values().from(0, e), keys);

@@ -29,7 +29,8 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
                         head_state<typename L::value> const& state,
                         head_state<typename L::value> const& to) noexcept {
     index const count = whole_tiles(c.count);
-    for_tiles<L>(c.depth, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
+    index const rows = state.s == to.s ? c.steps : c.depth;  // the others are zero, and stay so
+    for_tiles<L>(rows, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
         // The chunk is summed by itself and then added: a long sequence of small terms would
         // otherwise round against the large state one by one.
         Tile sum;
