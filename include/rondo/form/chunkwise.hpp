@@ -44,7 +44,7 @@ struct chunkwise_form {
         if (c.call->what.turned) c.turns.hold(c.tokens, count);
         auto const gates = where.key_side(c.call->gate);
         return Weights::load_gates(
-            c, state, [&](index t) { return gates[c.tokens[t]]; }, how);
+            c, state, [&](index t) { return c.turns.gate_row(gates[c.tokens[t]]); }, how);
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
@@ -105,19 +105,19 @@ struct chunkwise_form {
         bool const turns = call.what.turned && !mapped && count > 0 && call.depth == c.depth &&
                            is_plain<A>(from[c.tokens[first]]);
         if (turns) {
-            for (index t = 0; t < count; ++t) {
-                std::byte const* const data = from[c.tokens[first + t]].data;
-                auto const* const row = reinterpret_cast<A const*>(data);
-                c.turns[first + t].turn(row, to.at(t), c.depth);
-            }
+            auto const row = [&](index t) {
+                return reinterpret_cast<A const*>(from[c.tokens[first + t]].data);
+            };
+            c.turns.turn(first, count, row, to);
             return clear_tail(count, to);
         }
-        load(c, from, first, count, call.depth, to);
+        load(c, from, first, count, call.channels(), to);
         for (index t = 0; mapped && t < count; ++t) {
-            apply_feature<L>(call.what.feature, to.at(t), call.depth, c.depth);
+            apply_feature<L>(call.what.feature, to.at(t), call.channels(), c.depth);
         }
-        for (index t = 0; call.what.turned && t < count; ++t) {
-            c.turns[first + t].turn(to.at(t), to.at(t), c.depth);
+        if (call.what.turned) {
+            c.turns.turn(
+                first, count, [&](index t) { return to.at(t); }, to);
         }
     }
 
@@ -135,12 +135,12 @@ private:
             c.ahead.add(rows, channels, c.next_tokens, count);
         };
         if (how.write) {
-            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
-            note(where.key_side(call.k), call.depth);
+            if (call.what.per_channel()) note(where.key_side(call.gate), call.channels());
+            note(where.key_side(call.k), call.channels());
             note(where.key_side(call.v), call.width);
         }
         for (index g = 0; how.read && g < call.group(); ++g) {
-            note(where.query_side(call.q, g), call.depth);
+            note(where.query_side(call.q, g), call.channels());
             note(where.query_side(call.o, g), call.width);
         }
         index const readers = how.read ? call.group() : 0;
