@@ -66,8 +66,8 @@ struct chunk {
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
-    index next_head = -1;   // of this head (or the same when -1)
-    index next_place = -1;  // from this place on
+    heads_ahead ask{};      // of these heads,
+    index next_place = -1;  // from this place on; or of the same head, behind its chunk, when -1
 
     static chunk carve(arena& memory, problem<A> const& call, index rows) {
         chunk c{};
@@ -95,7 +95,7 @@ struct chunk {
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
         if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
-        c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
+        c.ahead = lines_ahead(memory, (c.rows + call.heads) * (3 + 2 * call.group()),
                               std::max(c.depth, c.width) * index(sizeof(A)),
                               (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));
         return c;
