@@ -42,9 +42,11 @@ struct chunkwise_form {
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         if (c.call->what.turned) c.turns.hold(c.tokens, count);
-        auto const gates = where.key_side(c.call->gate);
+        auto gates = where.key_side(c.call->gate);
+        index const* tokens = c.tokens;
+        if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
         return Weights::load_gates(
-            c, state, [&](index t) { return c.turns.gate_row(gates[c.tokens[t]]); }, how);
+            c, state, [&](index t) { return gates[tokens[t]]; }, how);
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when

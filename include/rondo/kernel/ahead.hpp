@@ -20,6 +20,7 @@ struct heads_ahead {
 
     /// What head h asks for, where the heads [begin, end) are walked `together` at a time.
     static heads_ahead of(index h, index begin, index end, index together) noexcept {
+        if (together == 1) return {h + 1 < end ? h + 1 : begin};  // most often: no division
         index const mine = begin + (h - begin) / together * together, behind = mine + together;
         index const next = behind < end ? behind : begin;
         return {next, std::min(together, end - next), h - mine, std::min(together, end - mine)};
@@ -27,7 +28,7 @@ struct heads_ahead {
 
     /// The token that this share begins with; the next one's is where it ends.
     index share(index tokens, index after = 0) const noexcept {
-        return tokens * (part + after) / parts;
+        return parts == 1 ? tokens * after : tokens * (part + after) / parts;
     }
 };
 

@@ -95,7 +95,7 @@ struct chunk {
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
         if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
-        c.ahead = lines_ahead(memory, (c.rows + call.heads) * (3 + 2 * call.group()),
+        c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
                               std::max(c.depth, c.width) * index(sizeof(A)),
                               (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));
         return c;

@@ -6,6 +6,7 @@
 #include <rondo/kernel/angles.hpp>
 #include <rondo/simd/tile.hpp>
 
+#include <numeric>
 #include <type_traits>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -104,7 +105,8 @@ public:
           tables_(memory, layout(call), 1, fine_bits(call.length)) {
         tokens_ = memory.take<index>(rows);
         turns_ = memory.take<A>(rows * depth_);
-        gate_ = memory.take<A>(call.depth);
+        gates_ = memory.take<A>(widens_gates() ? rows * call.depth : 0);
+        numbers_ = memory.take<index>(rows);
         if (tokens_ != nullptr) begin();  // not while scratch is being measured
     }
 
@@ -133,15 +135,22 @@ public:
         });
     }
 
-    /// A row of a gate as the state meets it, until the next is asked for: that of a channel counts
-    /// for its real and its imaginary part.
-    row gate_row(row const& from) const noexcept {
-        if (call_ == nullptr || call_->channels() == call_->depth) return from;
-        if (!call_->what.per_channel()) return from;
-        index const channels = call_->channels();
-        load_row<L>(gate_, from, channels, channels);
-        std::copy_n(gate_, channels, gate_ + channels);
-        return {reinterpret_cast<std::byte*>(gate_), index(sizeof(A)), element_traits<A>::kind};
+    /// Whether memory holds one gate for the real and the imaginary part of a channel.
+    bool widens_gates() const noexcept {
+        return call_ != nullptr && call_->channels() < call_->depth && call_->what.per_channel();
+    }
+
+    /// Takes rows of gates of these tokens twice side by side; returns the numbers of their rows.
+    index const* widen(rows_by_token& gates, index const* tokens, index count) const noexcept {
+        index const channels = call_->channels(), step = call_->depth * index(sizeof(A));
+        for (index r = 0; r < count; ++r) {
+            A* const to = gates_ + r * call_->depth;
+            load_row<L>(to, gates[tokens[r]], channels, channels);
+            std::copy_n(to, channels, to + channels);
+        }
+        auto* const data = reinterpret_cast<std::byte*>(gates_);
+        gates = {{data, index(sizeof(A)), element_traits<A>::kind}, step};
+        return numbers_;
     }
 
 private:
@@ -165,6 +174,7 @@ private:
         tables_.begin(
             0, [&](index i) { return std::pow(base, -double(i) / double(block)); }, false);
         std::fill_n(tokens_, rows_, index(-1));
+        std::iota(numbers_, numbers_ + rows_, index(0));
         for (index r = 0; r < rows_; ++r) stand_still(turns_ + r * depth_);
     }
 
@@ -211,7 +221,8 @@ private:
     angle_tables<L> tables_;
     index* tokens_ = nullptr;
     A* turns_ = nullptr;
-    A* gate_ = nullptr;  // [depth]
+    A* gates_ = nullptr;  // [rows, depth], where they are widened
+    index* numbers_ = nullptr;
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

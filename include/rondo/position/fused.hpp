@@ -30,7 +30,7 @@ struct fused_t {
 /// channel counts for its real and its imaginary part. Where the tokens stand is the option `.at`;
 /// `multiscan` takes its own grid.
 ///
-/// Cost: rotation 4 to 6 % of an operator with D = E = 64 and 8 heads (bench/position.cpp); with
+/// Cost: rotation 3 to 6 % of an operator with D = E = 64 and 8 heads (bench/position.cpp); with
 ///   lrpe::cosine that operator is one of 2 D channels, of which memory holds half.
 /// Scratch: two rows of D for each token of a chunk, and tables of up to 64 turns a thread.
 /// Accuracy: as lrpe's (tests/laws/fused.cpp).
