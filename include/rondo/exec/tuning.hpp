@@ -14,6 +14,8 @@ struct tuning {
     index first_cache = 32 * 1024;     // bytes that a head's state may take of it
     index second_cache = 1024 * 1024;  // bytes that the states of a unit may take of it
     index recurrent_below = 4;         // tokens: fewer than a tile are walked one by one
+    index asked = 128 * 1024;          // bytes of it for rows that heads ask for together
+    index ask_from = 256;              // tokens: the first chunk's rows are asked for by nobody
 };
 inline constexpr tuning default_tuning{};
 
@@ -48,6 +50,11 @@ constexpr cut tune(problem<typename L::value> const& call, int threads,
         result.heads = std::max<index>(with.second_cache / std::max<index>(state, 1), 1);
     index const fair = (call.heads * call.sequences + threads - 1) / threads;
     result.heads = std::clamp<index>(std::min(result.heads, fair), 1, call.heads);
+    // As even as the bytes allow: rows of q, k, v, the gate and o.
+    index const row = (3 * call.depth + 2 * call.width) * index(sizeof(typename L::value));
+    index const most = std::max<index>(with.asked / std::max<index>(result.piece * row, 1), 1);
+    index const rounds = longest > with.ask_from ? (result.heads + most - 1) / most : result.heads;
+    result.ask_heads = (result.heads + rounds - 1) / rounds;
     return result;
 }
 

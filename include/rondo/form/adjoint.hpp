@@ -77,19 +77,19 @@ public:
             if (!x.empty()) note(where_.key_side(x), channels);
         };
         if (how_.write) {
-            written(call.k, call.depth);
+            written(call.k, call.channels());
             written(call.v, call.width);
-            written(needs().d_k, call.depth);
+            written(needs().d_k, call.channels());
             written(needs().d_v, call.width);
             if (call.what.per_channel()) {
-                written(call.gate, call.depth);
-                written(needs().d_gate, call.depth);
+                written(call.gate, call.channels());
+                written(needs().d_gate, call.channels());
             }
         }
         for (index g = 0; how_.read && g < call.group(); ++g) {
-            note(where_.query_side(call.q, g), call.depth);
+            note(where_.query_side(call.q, g), call.channels());
             note(where_.query_side(call.o, g), call.width);
-            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.depth);
+            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.channels());
         }
     }
     /// The rows that one of these places needs at most.
@@ -276,7 +276,11 @@ private:
             }
             to(needs().d_beta, c_.beta + t, 1);
             if (call.what.decay == decay_kind::constant) continue;
-            to(needs().d_gate, a_.gate_terms().at(t), call.what.per_channel() ? call.depth : 1);
+            index const channels = call.what.per_channel() ? call.channels() : 1;
+            A* const gates = a_.gate_terms().at(t);
+            bool const twice = call.what.per_channel() && channels < call.depth;
+            for (index d = 0; twice && d < channels; ++d) gates[d] += gates[channels + d];
+            to(needs().d_gate, gates, channels);
         }
         if (call.what.decay == decay_kind::constant && needs().wants_gate()) {
             *a_.constant += double(std::accumulate(a_.terms, a_.terms + c_.count, A(0)));
@@ -289,7 +293,7 @@ private:
                row_factors<L> const& factors, bool add) noexcept {
         feature_kind const feature = c_.call->what.feature;
         bool const turned = c_.call->what.turned;
-        index const channels = c_.call->depth;
+        index const channels = c_.call->channels();
         if (factors.data != nullptr && feature == feature_kind::identity && !turned && !add &&
             is_plain<A>(to.first) && channels == c_.depth) {  // in one go
             for (index t = 0; t < c_.count; ++t) {

@@ -29,7 +29,7 @@ struct chunkwise_form {
             advance(c, where, state, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
         }
-        look_ahead(c, where, how, c.next_head < 0 ? begin + count : c.next_place);
+        look_ahead(c, where, how, begin + count);
         if (how.write) load_written(c, where, how, how.read);
         if (how.write && c.call->what.delta) solve_written(c, where, how, state);
         for (index g = 0; how.read && g < c.call->group(); ++g) {
@@ -51,7 +51,10 @@ struct chunkwise_form {
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         if (c.call->what.turned) c.turns.hold(c.tokens, count);
-        return Weights::load_gates(c, state, where.key_side(c.call->gate), how);
+        auto gates = where.key_side(c.call->gate);
+        index const* tokens = c.tokens;
+        if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
+        return Weights::load_gates(c, state, gates, tokens, how);
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
@@ -128,26 +131,29 @@ struct chunkwise_form {
         bool const mapped = call.what.feature != feature_kind::identity;
         bool const weighed = factors.data != nullptr;
         // Turned or weighed on the way, where memory holds whole packs: one write and read less.
-        bool const at_once = call.what.turned != weighed && !mapped && call.depth == c.depth &&
-                             is_plain<A>(from.first);
+        bool const at_once = (call.what.turned || weighed) && !mapped && count > 0 &&
+                             call.depth == c.depth && is_plain<A>(from.first);
         if (at_once) {
-            for (index t = 0; t < count; ++t) {
-                std::byte const* const data = from[c.tokens[first + t]].data;
-                auto const* const row = reinterpret_cast<A const*>(data);
-                if (weighed) {
-                    scale_row<L>(to.at(t), row, factors.from(t).data, c.depth, factors.step);
-                } else {
-                    c.turns[first + t].turn(row, to.at(t), c.depth);
+            auto const row = [&](index t) {
+                return reinterpret_cast<A const*>(from[c.tokens[first + t]].data);
+            };
+            if (call.what.turned) {
+                c.turns.turn(first, count, row, to);
+                factors.apply(to, count, c.depth);
+            } else {
+                for (index t = 0; t < count; ++t) {
+                    scale_row<L>(to.at(t), row(t), factors.from(t).data, c.depth, factors.step);
                 }
             }
             return clear_tail(count, to);
         }
-        load(c, from, first, count, call.depth, to);
+        load(c, from, first, count, call.channels(), to);
         for (index t = 0; mapped && t < count; ++t) {
-            apply_feature<L>(call.what.feature, to.at(t), call.depth, c.depth);
+            apply_feature<L>(call.what.feature, to.at(t), call.channels(), c.depth);
         }
-        for (index t = 0; call.what.turned && t < count; ++t) {
-            c.turns[first + t].turn(to.at(t), to.at(t), c.depth);
+        if (call.what.turned) {
+            c.turns.turn(
+                first, count, [&](index t) { return to.at(t); }, to);
         }
         factors.apply(to, count, c.depth);
     }
@@ -163,30 +169,43 @@ private:
         return to;
     }
 
-    /// Notes the rows that the next chunk will read.
-    static void look_ahead(chunk<L>& c, site<A> where, pass const& how, index begin) noexcept {
+    /// Notes the rows that the next chunk will read, or this head's share of them.
+    static void look_ahead(chunk<L>& c, site<A> const& where, pass const& how,
+                           index behind) noexcept {
         problem<A> const& call = *c.call;
-        if (c.next_head >= 0) where.head = c.next_head;
+        bool const alone = c.next_place < 0;
+        heads_ahead const heads = alone ? heads_ahead{where.head} : c.ask;
+        index const place = alone ? behind : c.next_place;
+        index const count = std::clamp<index>(where.length - place, 0, c.count);
+        index const first = heads.share(count), share = heads.share(count, 1) - first;
+        for (index r = 0; r < share; ++r) {
+            c.next_tokens[r] = how.token(place + first + r, where.length);
+        }
         c.ahead.clear();
-        index const count = std::min<index>(c.count, where.length - begin);
-        for (index r = 0; r < count; ++r) {
-            c.next_tokens[r] = how.token(begin + r, where.length);
-        }
-        auto const note = [&](rows_by_token const& rows, index channels) {
-            c.ahead.add(rows, channels, c.next_tokens, count);
-        };
-        if (how.write) {
-            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
-            note(where.key_side(call.k), call.depth);
-            note(where.key_side(call.v), call.width);
-        }
-        for (index g = 0; how.read && g < call.group(); ++g) {
-            note(where.query_side(call.q, g), call.depth);
-            note(where.query_side(call.o, g), call.width);
+        index const together = heads.count > 1 ? 1 : share;
+        for (index r = 0; r < share; r += together) {
+            note_rows(c, where, how, heads, c.next_tokens + r, together);
         }
         index const readers = how.read ? call.group() : 0;
         index const products = readers + (how.write ? 1 : 0) + (call.what.delta ? 1 : 0);
         c.ahead.pace(products * calls_between<L>(whole_tiles(c.count), c.depth, c.width));
+    }
+
+    static void note_rows(chunk<L>& c, site<A> const& where, pass const& how,
+                          heads_ahead const& heads, index const* tokens, index count) noexcept {
+        problem<A> const& call = *c.call;
+        auto const note = [&](tensor const& x, index channels, index group = 1) {
+            rows_by_token const rows{x.at(where.batch, heads.first * group, where.first), x.time};
+            c.ahead.add(rows, channels, tokens, count, x.head, heads.count * group);
+        };
+        if (how.write) {
+            if (call.what.per_channel()) note(call.gate, call.channels());
+            note(call.k, call.channels());
+            note(call.v, call.width);
+        }
+        if (!how.read) return;
+        note(call.q, call.channels(), call.group());
+        note(call.o, call.width, call.group());
     }
 
     /// The outputs of query head g for the readers [first, first + count).

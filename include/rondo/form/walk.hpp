@@ -41,6 +41,7 @@ struct cut {
     index heads;
     // Sequences with fewer tokens are walked one by one, each as it would be in a call of its own.
     index recurrent_below = 0;
+    index ask_heads = 1;  // whose rows are asked for together along a path
 };
 
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
@@ -77,9 +78,9 @@ public:
             for (index t = 0; t < length; t += cut_.piece) {
                 index const count = std::min(cut_.piece, length - t);
                 for (index h = first; h < last; ++h) {
-                    bool const wraps = h + 1 == last;
-                    chunk_.next_head = wraps ? first : h + 1;
-                    chunk_.next_place = wraps ? t + cut_.piece : t;
+                    index const side_by_side = how.order != nullptr ? cut_.ask_heads : 1;
+                    chunk_.ask = heads_ahead::of(h, first, last, side_by_side);
+                    chunk_.next_place = chunk_.ask.first == first ? t + cut_.piece : t;
                     advance(place(sequence, h, h - first), how, t, count, h - first);
                 }
             }

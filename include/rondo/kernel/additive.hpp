@@ -27,21 +27,23 @@ struct additive_weights : unweighted<L> {
 
     /// Loads logits; false when the chunk spans too wide a range to share one reference.
     static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
-                           pass const& how) noexcept {
+                           index const* tokens, pass const& how) noexcept {
         if (!how.write) return c.divided || invert_total(c, state);
         // A gate a token fills one pack with equal lanes: its channel stride is 0.
         index const channels = per_channel(c) ? c.call->depth : c.gates;
         matrix<A> logits;
-        if (channels == c.gates) logits = c.in_place(gates, how, 0, c.count);
+        bool const whole = tokens == c.tokens && channels == c.gates;
+        if (whole) logits = c.in_place(gates, how, 0, c.count);
         if (logits.data == nullptr) {
             logits = c.gate_rows();
             for (index t = 0; t < c.count; ++t) {
-                load_row<L>(logits.at(t), gates[c.tokens[t]], channels, c.gates);
+                load_row<L>(logits.at(t), gates[tokens[t]], channels, c.gates);
             }
         }
         bool near = true;
-        for (index g = 0; g < c.gates; g += L::width)
+        for (index g = 0; g < c.gates; g += L::width) {
             near = find_highest(c, state, logits, g) && near;
+        }
         if (how.read && c.count > 1 && !near) return false;
         for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
         // Most chunks leave the maximum of most channels where it is.

@@ -71,8 +71,8 @@ struct chunk {
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
-    index next_head = -1;   // of this head (or the same when -1)
-    index next_place = -1;  // from this place on
+    heads_ahead ask{};      // of these heads,
+    index next_place = -1;  // from this place on; or of the same head, behind its chunk, when -1
 
     static chunk carve(arena& memory, problem<A> const& call, index rows) {
         chunk c{};

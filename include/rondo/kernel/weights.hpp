@@ -74,9 +74,9 @@ template <class L>
 struct unweighted {
     using A = typename L::value;
 
-    /// Loads the gates and sets c.carry. False, and nothing done, when the chunk must be halved
-    /// first.
-    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const&,
+    /// Loads the gates, rows of `tokens`, and sets c.carry. False, and nothing done, when the chunk
+    /// must be halved first.
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const&, index const*,
                            pass const&) noexcept {
         fill<L>(c.carry, A(1), c.depth);
         return true;
@@ -106,11 +106,11 @@ struct per_token : unweighted<L> {
     using A = typename L::value;
 
     static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const& gates,
-                           pass const&) noexcept {
+                           index const* tokens, pass const&) noexcept {
         bool const on_write = c.call->what.on_write;
         A* const f = c.gate;
         for (index t = 0; t < c.count; ++t) {
-            row const from = gates[c.tokens[t]];
+            row const from = gates[tokens[t]];
             f[factor_of(c, t)] = load_element<A>(from.data, from.kind);
         }
         if (on_write) f[0] = A(0);
@@ -169,15 +169,16 @@ struct per_channel : unweighted<L> {
     static constexpr bool scales_state = true;
 
     static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
-                           pass const& how) noexcept {
+                           index const* tokens, pass const& how) noexcept {
         bool const on_write = c.call->what.on_write;
         matrix<A> const f = c.gate_rows();
         if (on_write) fill<L>(f.at(0), A(0), c.gates);
         auto const take = [&](index t) {
-            load_row<L>(f.at(factor_of(c, t)), gates[c.tokens[t]], c.call->depth, c.gates);
+            load_row<L>(f.at(factor_of(c, t)), gates[tokens[t]], c.call->depth, c.gates);
         };
         matrix<A> logs;
-        if (c.call->depth == c.depth) logs = c.in_place(gates, how, 0, c.count);
+        bool const whole = tokens == c.tokens && c.call->depth == c.depth;
+        if (whole) logs = c.in_place(gates, how, 0, c.count);
         index const shift = logs.data != nullptr && on_write ? 1 : 0;
         if (logs.data != nullptr) {
             take(on_write ? c.count - 1 : 0);
