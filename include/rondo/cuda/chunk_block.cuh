@@ -28,20 +28,27 @@ private:
 template <class Shape>
 class walk_order {
 public:
+    /// The first chunk may be `missing` tokens short.
     __device__ walk_order(chunk_notes<Shape>& notes, pass const& how, int first, int last,
-                          int length)
-        : notes_(notes), how_(how), first_(first), last_(last), length_(length) {}
+                          int length, int missing)
+        : notes_(notes),
+          how_(how),
+          first_(first),
+          last_(last),
+          length_(length),
+          missing_(missing) {}
 
     /// The places of a chunk; none beyond the end.
     __device__ chunk_span span(int number) const {
-        int const begin = first_ + number * Shape::rows, left = last_ - begin;
-        return {begin, left < 0 ? 0 : left < Shape::rows ? left : Shape::rows};
+        int const begin = begin_of(number), left = last_ - begin;
+        int const room = Shape::rows - (number == 0 ? missing() : 0);
+        return {begin, left < 0 ? 0 : left < room ? left : room};
     }
 
     __device__ void note(int number) {
         for (int row = threadIdx.x; row < Shape::rows; row += Shape::threads) {
             // Rows beyond the end are loaded as zeros, from an address that exists.
-            int const place = first_ + number * Shape::rows + row;
+            int const place = begin_of(number) + row;
             int const known = place < last_ ? place : last_ - 1;
             int const walked = how_.reversed ? length_ - 1 - known : known;
             notes_.token[number % 3][row] =
@@ -51,9 +58,14 @@ public:
     __device__ int const* tokens(int number) const { return notes_.token[number % 3]; }
 
 private:
+    __device__ int missing() const { return Shape::marks ? missing_ : 0; }
+    __device__ int begin_of(int number) const {
+        return first_ + number * Shape::rows - (number == 0 ? 0 : missing());
+    }
+
     chunk_notes<Shape>& notes_;
     pass const& how_;
-    int first_, last_, length_;
+    int first_, last_, length_, missing_;
 };
 
 template <class Shape>

@@ -2,7 +2,7 @@
 /// From a warp's output sums to the user's memory: 16 bytes a thread where columns allow.
 #pragma once
 
-#include <rondo/cuda/chunk_products.cuh>
+#include <rondo/cuda/adjoint/marks.cuh>
 #include <rondo/cuda/chunk_sums.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
@@ -37,9 +37,10 @@ class output_rows {
 
 public:
     /// Rows [first, last) of the chunk are to be left, of those that begin at `origin`.
-    __device__ output_rows(chunk_block<Shape> const& block, pass const& how, int const* tokens,
-                           int first, int last, int origin)
+    __device__ output_rows(chunk_block<Shape> const& block, chunk_marks const& marks,
+                           pass const& how, int const* tokens, int first, int last, int origin)
         : b_(block),
+          marks_(marks),
           how_(how),
           tokens_(tokens),
           first_(first),
@@ -62,6 +63,35 @@ public:
         if (!how_.finish) return;
 #pragma unroll
         for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) store(i, factors[i], o);
+    }
+
+    /// Leaves the products of the rows with those beside them, each warp of its own columns: of
+    /// what was read in the state, and then of all.
+    __device__ void mark(chunk_outputs<Shape> const& o, float float2::*member) const {
+        tensor const& x = marks_.beside;
+        index const slots = b_.tiles * Shape::warps;
+        index const slot = b_.column / Shape::width * Shape::warps + b_.warp;
+        head_rows const rows{b_.where.query_side(x, 0) + b_.column * int(sizeof(T)), int(x.time)};
+#pragma unroll
+        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
+            bool const mine = present(row(i));
+            int const token = tokens_[mine ? row(i) : first_];
+            float sum = 0;
+#pragma unroll
+            for (int n = 0; n < tiles; ++n) {
+                int const e = b_.warp * Shape::columns + 8 * n + 2 * (b_.lane % 4);
+                if (e >= columns_) continue;
+                float const* const y = o[i / 2][n] + 2 * (i % 2);
+                auto const* const at = rows[token] + e * int(sizeof(T));
+                float2 const beside = unpack<T>(*reinterpret_cast<unsigned const*>(at));
+                sum += y[0] * beside.x + y[1] * beside.y;
+            }
+            sum += __shfl_xor_sync(~0U, sum, 1);
+            sum += __shfl_xor_sync(~0U, sum, 2);
+            if (!mine || b_.lane % 4 != 0) continue;
+            float2& to = marks_.products[b_.where.partial(b_.c, token) * slots + slot];
+            to.*member = b_.c.scale * sum;
+        }
     }
 
 private:
@@ -122,6 +152,7 @@ private:
     }
 
     chunk_block<Shape> const& b_;
+    chunk_marks const& marks_;
     pass const& how_;
     int const* tokens_;
     int first_, last_, origin_, columns_;
