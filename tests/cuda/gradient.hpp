@@ -24,7 +24,7 @@ struct gradient_grid_row {
                                  index rows, index columns);
 };
 
-/// The compositions of `subjects`.
+/// The compositions of `subjects`, and some without feature maps.
 std::vector<gradient_row> const& gradient_rows();
 std::vector<gradient_grid_row> const& gradient_grid_rows();
 

@@ -14,12 +14,14 @@ template <class Decay>
 void add_decay(std::vector<gradient_row>& all) {
     add<Decay, rd::causal_t>(all);
     add<Decay, rd::anticausal_t, rd::normalize::sum_t, rd::feature::elu_plus_one_t>(all);
+    add<Decay, rd::anticausal_t>(all);
     add<Decay, rd::bidirectional_t>(all);
 }
 
 template <class Decay>
 void add_multiplicative(std::vector<gradient_row>& all) {
     add_decay<Decay>(all);
+    add<Decay, rd::decay::on_write_t>(all);
     add<Decay, rd::decay::on_write_t, rd::causal_t, rd::feature::silu_t>(all);
     add<Decay, rd::decay::on_write_t, rd::bidirectional_t, rd::normalize::sum_t,
         rd::feature::silu_half_unit_t>(all);

@@ -125,7 +125,9 @@ struct chunk_block {
         if (!how.write) return;
         if (!c.k.ones) load(k(stage), k_rows, depth, tokens, count);
         load(v(stage), v_rows, int(c.width - column), tokens, count);
-        if constexpr (Shape::per_channel) load(gate(stage), gate_rows, depth, tokens, count);
+        if constexpr (Shape::per_channel) {
+            load(gate(stage), gate_rows, depth, tokens, count, c.gate_shift);
+        }
     }
 
     /// A key of ones is in shared memory once and for all.
@@ -167,7 +169,7 @@ struct chunk_block {
 private:
     template <int Columns>
     __device__ void load(tile<element_type, Columns> const& to, head_rows const& from, int channels,
-                         int const* tokens, int count) const {
+                         int const* tokens, int count, int shift = 0) const {
         constexpr int pieces = Columns / 8, step = Shape::threads / pieces;
         static_assert(step % 8 == 0, "the permutation of pieces repeats every 8 rows");
         int const piece = threadIdx.x % pieces, first = threadIdx.x / pieces;
@@ -177,8 +179,11 @@ private:
 #pragma unroll
         for (int i = 0; i < Shape::rows / step; ++i) {
             int const row = first + i * step;
+            int const token = tokens[row] + shift;
+            bool const known =
+                row < present && (shift == 0 || (token >= 0 && token < int(where.length)));
             copy_ahead(target + unsigned(i * step * tile<element_type, Columns>::row_bytes),
-                       source[tokens[row]], row < present);
+                       source[token], known);
         }
     }
 };

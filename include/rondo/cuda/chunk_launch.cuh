@@ -38,6 +38,17 @@ inline bool chunks_fast(detail::problem<float> const& p) {
            p.depth <= widest_chunk_depth && p.width > 0;
 }
 
+/// Blocks that share a sequence: as many as fill the chip once, and no more than have something to
+/// do.
+inline index segments_of(index units, index length) {
+    int device = 0, processors = 0;
+    expect("cudaGetDevice", cudaGetDevice(&device));
+    expect("cudaDeviceGetAttribute",
+           cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+    index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
+    return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
+}
+
 /// Launches the chunkwise kernel of one shape.
 template <class Shape>
 class chunk_launch {
@@ -66,9 +77,14 @@ public:
                    : std::size_t(units_ * segments_) * chunk_record<Shape>::size * sizeof(float);
     }
 
-    /// `rows`: where unfinished outputs are, if several calls add up to one.
-    void operator()(detail::problem<float> const& p, chunk_marks const& marks = {},
-                    float* rows = nullptr) const {
+    /// What a call of `backward` asks for besides.
+    struct extras {
+        chunk_marks marks{};
+        float* rows = nullptr;  // unfinished outputs, where several calls add up to one
+        int gate_shift = 0;
+    };
+
+    void operator()(detail::problem<float> const& p, extras const& with = {}) const {
         expect("cudaFuncSetAttribute",
                cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     bytes_));
@@ -76,14 +92,14 @@ public:
         scratch const records(stream_, record_bytes());
         ready.for_each_launch([&](call<float> const& all) {
             call<float> one = all;
-            if (rows != nullptr) one.partial_rows = rows;
+            if (with.rows != nullptr) one.partial_rows = with.rows;
+            one.gate_shift = with.gate_shift;
             call<float> const c = one;
-            if (segments_ == 1)
-                return launch(c, {tiles_, 1, int(segment_length_), nullptr, false, false, marks});
+            if (segments_ == 1) return launch(c, plan(nullptr, false, false, with.marks));
             one.pass_count = 1;
             for (int i = 0; i < c.pass_count; ++i) {
                 one.passes[0] = c.passes[i];
-                split(one, records.at<float>(0), marks);
+                split(one, records.at<float>(0), with.marks);
             }
         });
     }
@@ -113,16 +129,6 @@ private:
     void launch(call<float> const& c, chunk_plan const& how) const {
         chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
-    }
-
-    /// As many as fill the chip once, and no more than have something to do.
-    static index segments_of(index units, index length) {
-        int device = 0, processors = 0;
-        expect("cudaGetDevice", cudaGetDevice(&device));
-        expect("cudaDeviceGetAttribute",
-               cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-        index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
-        return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
     }
 
     cudaStream_t stream_;

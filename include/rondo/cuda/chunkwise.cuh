@@ -166,9 +166,13 @@ private:
                 chunk_outputs<Shape> o = {};
                 output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
                 read_state(b_, stage, origin, state_, o);
-                if constexpr (Shape::marks) rows.mark(o, &float2::x);
-                if (how.write) read_chunk(b_, stage, origin, o);
-                if constexpr (Shape::marks) rows.mark(o, &float2::y);
+                if constexpr (Shape::marks) {
+                    auto const products = rows.mark(o);
+                    if (how.write) read_chunk(b_, stage, origin, o);
+                    rows.leave_marks(products, o);
+                } else {
+                    if (how.write) read_chunk(b_, stage, origin, o);
+                }
                 rows.leave(o);
             }
         }

@@ -18,6 +18,7 @@
 
 #include <rondo/cuda/adjoint/generic.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
+#include <rondo/detail/passes.hpp>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -156,7 +157,9 @@ public:
         // The gates' terms come with the outputs, and the state's gradient with the values'.
         if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;
         if (states && (from_.d_v.empty() || p_.group() > 1)) return false;
-        if (p_.passes.size() > std::size_t(most_passes)) return false;
+        bool const paths = std::any_of(passes_.begin(), passes_.end(),
+                                       [](pass const& x) { return x.order != nullptr; });
+        if (paths || passes_.size() > std::size_t(most_passes)) return false;
         auto const fast = [&](tensor const& wanted, problem const& call) {
             return wanted.empty() || chunks_fast(call);
         };
@@ -294,7 +297,7 @@ private:
 
     void compute(problem const& call, chunk_marks const& marks, float* rows) const {
         auto const launch = [&]<class Shape>(Shape) {
-            chunk_launch<Shape>(stream_, call)(call, marks, rows);
+            chunk_launch<Shape>(stream_, call)(call, {marks, rows});
         };
         marks.products != nullptr ? with_marks(call, launch) : with_chunk_shape(call, launch);
     }
