@@ -4,7 +4,7 @@
 /// tokens; one kernel joins these, in order, into what each of them starts from.
 #pragma once
 
-#include <rondo/cuda/chunk_products.cuh>
+#include <rondo/cuda/adjoint/marks.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -34,6 +34,7 @@ struct chunk_plan {
     float* records;      // [unit, tile, segments], or null where there is one segment
     bool starts;         // from its record
     bool leaves;         // its record
+    chunk_marks marks;   // of shapes that leave any
 };
 
 template <class Shape>

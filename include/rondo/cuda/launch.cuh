@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/attention.hpp>
+#include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/step.cuh>
@@ -16,8 +17,13 @@ namespace exec {
 ///
 /// 16-bit tensors whose channels are neighbours and whose rows begin at multiples of 16 bytes, with
 ///   up to 128 key channels, go through tensor cores; everything else through a plain kernel.
+/// Gradients of such tensors do, too, without normalize::sum, feature maps and paths: for none,
+///   constant, scalar and additive decays, and for vector in one direction. Those by channel in one
+///   direction ask for as many query heads as key heads, vector for no d_in and additive for no
+///   states; the gradient of a log decay asks for those of q and k, and for one direction.
 /// Accuracy, of the norm of the output in 16 bits: 3e-3; 4e-3 with weights by channel; 5e-3 with a
-///   feature map. float 1e-5 and double 1e-10 of the largest output (tests/cuda).
+///   feature map. float 1e-5 and double 1e-10 of the largest output (tests/cuda). Gradients: 5e-3
+///   of their norm in 16 bits, float 1e-4 and double 1e-9 of the largest entry.
 /// Errors: cuda_error names the call of the runtime that failed.
 struct cuda {
     cudaStream_t stream = nullptr;
@@ -98,6 +104,23 @@ inline void step(cudaStream_t stream, detail::problem<A> from) {
     forward(stream, from);
 }
 
+/// Computes a checked call of `backward`.
+template <class A>
+inline void backward(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
+    if (from.call.sequences * from.call.query_heads == 0) return;
+    if constexpr (std::is_same_v<A, float>) {
+        mirrored_adjoint mirrored(stream, from);
+        if (mirrored.fits()) return mirrored();
+        window_adjoint window(stream, from);
+        if (window.fits()) return window();
+        channel_adjoint channels(stream, from);
+        if (channels.fits()) return channels();
+        prefix_adjoint prefix(stream, from);
+        if (prefix.fits()) return prefix();
+    }
+    generic_adjoint<A>(stream, from)();
+}
+
 }  // namespace cuda
 
 namespace exec {
@@ -106,6 +129,11 @@ template <detail::composition What, class A>
 inline void run_on(cuda const& place, detail::composition_constant<What>,
                    detail::problem<A> const& from) {
     rondo::cuda::forward(place.stream, from);
+}
+template <detail::composition What, class A>
+inline void run_backward_on(cuda const& place, detail::composition_constant<What>,
+                            detail::adjoint_problem<A> const& from) {
+    rondo::cuda::backward(place.stream, from);
 }
 template <detail::composition What, class A>
 inline void step_on(cuda const& place, detail::composition_constant<What>,
