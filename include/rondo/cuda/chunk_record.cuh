@@ -4,7 +4,7 @@
 /// tokens; one kernel joins these, in order, into what each of them starts from.
 #pragma once
 
-#include <rondo/cuda/chunk_products.cuh>
+#include <rondo/cuda/chunk_delta.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -34,6 +34,7 @@ struct chunk_plan {
     float* records;      // [unit, tile, segments], or null where there is one segment
     bool starts;         // from its record
     bool leaves;         // its record
+    solved_chunks solved;
 };
 
 template <class Shape>
