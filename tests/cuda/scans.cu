@@ -21,7 +21,7 @@ template <class T, bool Gated, class Operator>
 void forward_case(random& r, Operator op, std::string const& name, std::vector<finding>& to) {
     using A = rd::accumulator_t<T>;
     extents_of<3> n{r.integer(0, 3), r.one_of<index>({0, 1, 7, 40, 300}),
-                    r.one_of<index>({1, 3, 17, 70, 1100})};
+                    r.one_of<index>({1, 3, 17, 70, 2900})};
     if (r.chance(0.5)) std::swap(n[1], n[2]);
     int const axis = int(r.integer(0, 2));
     index const size = n[0] * n[1] * n[2];

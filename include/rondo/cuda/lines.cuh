@@ -115,12 +115,12 @@ __device__ inline double quick_log(double x) { return log(x); }
 /// other. Fewer lanes where there are few lines: a short row of a cache line still is a sector.
 struct walk_block {
     static constexpr int threads = 256, run = 8;  // run: tokens of a slice
+    static constexpr index enough = 264;          // blocks: two for each processor of a large chip
     int lanes, slices;
     unsigned blocks;
 
     /// `total` threads are wanted side by side.
     walk_block(index total, index length, int most_slices) {
-        constexpr index enough = 264;  // two blocks for each processor of a large chip
         lanes = warp_size;
         while (lanes > 8 && total / lanes < enough) lanes /= 2;
         index const runs = std::max<index>((length + run - 1) / run, 1);

@@ -192,8 +192,9 @@ inline void scan_forward(cudaStream_t stream, detail::scan_problem const& from) 
     };
     with_elements<A>({c.x.kind, gated ? c.log_a.kind : c.x.kind, c.y.kind}, [&](auto elements) {
         if constexpr (decltype(elements)::narrow) {
-            bool const pairs =
-                c.x.pairs(c.space) && c.y.pairs(c.space) && (!gated || c.log_a.pairs(c.space));
+            constexpr index fair = 2 * (warp_size / 2) * walk_block::enough;
+            bool const pairs = c.space.total >= fair && c.x.pairs(c.space) && c.y.pairs(c.space) &&
+                               (!gated || c.log_a.pairs(c.space));
             if (pairs) return launch(elements, std::integral_constant<int, 2>{});
         }
         launch(elements, std::integral_constant<int, 1>{});
