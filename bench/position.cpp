@@ -5,7 +5,7 @@
 
 #include <rondo/position.hpp>
 
-#include <ctime>
+#include <algorithm>
 
 namespace {
 
@@ -83,8 +83,20 @@ void toeplitz(benchmark::State& state, rd::index time, rd::index channels, rd::i
                   bench::error_of(problem.y, exact.y), 1, [&] { problem.run(); });
 }
 
-/// An operator with fused rotation; of_plain: its time over that of the operator without,
-/// the median of turns that alternate, in time of the processor.
+/// Time of `other` over that of `one`, the median of turns that alternate, in time of the
+/// processor.
+template <class One, class Other>
+double median_ratio(One const& one, Other const& other) {
+    std::vector<double> ratios;
+    for (int attempt = 0; attempt < 41; ++attempt) {
+        double const first = bench::processor_seconds_of(one);
+        ratios.push_back(bench::processor_seconds_of(other) / first);
+    }
+    std::nth_element(ratios.begin(), ratios.begin() + 20, ratios.end());
+    return ratios[20];
+}
+
+/// An operator with fused rotation; of_plain: its time over that of the operator without.
 template <class... Policies>
 void fused(benchmark::State& state) {
     static constexpr auto plain = rd::attention(Policies{}...);
@@ -97,20 +109,35 @@ void fused(benchmark::State& state) {
         on.template with_inputs<decltype(op)::composition>(
             [&](auto const& in, auto const& o) { op.forward(rd::exec::simd, in, o); });
     };
-    std::vector<double> ratios;
-    for (int attempt = 0; attempt < 41; ++attempt) {
-        auto const start = std::clock();
-        run(plain, problem);
-        auto const between = std::clock();
-        run(turned, problem);
-        ratios.push_back(double(std::clock() - between) / double(between - start));
-    }
-    std::nth_element(ratios.begin(), ratios.begin() + 20, ratios.end());
+    double const ratio = median_ratio([&] { run(plain, problem); }, [&] { run(turned, problem); });
     run(turned, exact);
     bench::report(state, s.flops(), s.bytes(plain.composition),
                   bench::error_of(problem.output(), exact.output()), 1,
                   [&] { run(turned, problem); });
-    state.counters["of_plain"] = ratios[20];
+    state.counters["of_plain"] = ratio;
+}
+
+/// An operator with fused cosine; of_apart: its time over that of lrpe on q and k and then the
+/// operator of twice the channels, taken as above.
+void fused_cosine(benchmark::State& state) {
+    static constexpr auto plain = rd::attention(rd::decay::none);
+    static constexpr auto op =
+        rd::attention(rd::decay::none, rd::position::fused(rd::lrpe::cosine));
+    rd::index const T = 4096, H = 8, D = 64;
+    auto const q = values<float>(T * H * D, -1, 1), k = values<float>(T * H * D, -0.1F, 0.1F);
+    std::vector<float> wide_q(2 * q.size()), wide_k(wide_q.size()), o(q.size()), want(q.size());
+    auto const view = [=](auto& x) { return rd::bthd(x, 1, T, H, D); };
+    auto const wide = [=](auto& x) { return rd::bthd(x, 1, T, H, 2 * D); };
+    auto const apart = [&] {
+        rd::position::lrpe(rd::lrpe::cosine).forward(rd::exec::simd, {view(q)}, wide(wide_q));
+        rd::position::lrpe(rd::lrpe::cosine).forward(rd::exec::simd, {view(k)}, wide(wide_k));
+        plain.forward(rd::exec::simd, {wide(wide_q), wide(wide_k), view(q)}, view(want));
+    };
+    auto const together = [&] { op.forward(rd::exec::simd, {view(q), view(k), view(q)}, view(o)); };
+    double const ratio = median_ratio(apart, together);
+    bench::report(state, 8.0 * double(T * H * D * D), 16.0 * double(q.size()),
+                  bench::error_of(o, std::vector<double>(want.begin(), want.end())), 1, together);
+    state.counters["of_apart"] = ratio;
 }
 
 }  // namespace
@@ -145,6 +172,7 @@ int main(int argc, char** argv) {
     add("fused/none/T4096", fused<rd::decay::none_t>);
     add("fused/scalar/T4096", fused<rd::decay::scalar_t>);
     add("fused/vector/T4096", fused<rd::decay::vector_t>);
+    add("fused/cosine/T4096", fused_cosine);
     add("fused/single_scan/T4096", fused<rd::decay::additive_t, rd::bidirectional_t>);
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();

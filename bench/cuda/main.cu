@@ -1,21 +1,17 @@
 /// @file
 /// The CUDA benchmark. Usage: bench_cuda [part of a name] [file.json]
+#include "call.cuh"
 #include "programs.hpp"
-#include "rows.cuh"
 
-int main(int count, char** arguments) {
-    int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
-        std::puts("skipped: no GPU");
-        return 0;
-    }
-    bench::report to{bench::copy_rate(), count > 1 ? arguments[1] : "",
-                     count > 2 ? std::fopen(arguments[2], "w") : nullptr};
-    std::printf("copy %.2f TB/s\n", to.rate * 1e-12);
-    if (to.json != nullptr) std::fprintf(to.json, "[\n");
+namespace {
+
+void all(bench::report& to) {
     bench::sixteen_bits(to);
     bench::other_types(to);
     bench::elements(to);
     bench::grids(to);
-    if (to.json != nullptr) std::fprintf(to.json, "\n]\n");
 }
+
+}  // namespace
+
+int main(int count, char** arguments) { return bench::measure_all(count, arguments, all); }

@@ -8,6 +8,7 @@
 #include "tokens.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -60,40 +61,42 @@ inline void define_additive(head_of const& head, std::vector<double> const& norm
     }
 }
 
-/// The values of one head by MD-TPE: the sum over both axes of a weighted sum along the line.
+/// The values of one head by MD-TPE: the sum over the axes of a weighted sum along the line.
 inline std::vector<double> encoded_values(head_of const& head, patch_grid const& grid) {
-    std::vector<double> kernel(static_cast<std::size_t>(std::max(grid.rows, grid.cols)));
-    for (std::size_t apart = 0; apart < kernel.size(); ++apart) {
-        kernel[apart] = tpe_b * std::exp(static_cast<double>(apart) * tpe_log_lambda);
-    }
     std::vector<double> result(static_cast<std::size_t>(head.all.count) * channels);
-    auto const add = [&](int t, int s, int apart) {
-        for (int e = 0; e < channels; ++e) {
-            result[static_cast<std::size_t>(t * channels + e)] +=
-                kernel[static_cast<std::size_t>(std::abs(apart))] * head.v(s, e);
-        }
-    };
+    std::array<int, 3> const extents = grid.extents();
     for (int t = 0; t < head.all.count; ++t) {
-        int const row = t / grid.cols, col = t % grid.cols;
-        for (int r = 0; r < grid.rows; ++r) add(t, r * grid.cols + col, row - r);
-        for (int c = 0; c < grid.cols; ++c) add(t, row * grid.cols + c, col - c);
+        for (int axis = grid.first_axis(), step; axis < 3; ++axis) {
+            auto const a = static_cast<std::size_t>(axis);
+            step = axis == 2 ? 1 : axis == 1 ? extents[2] : extents[2] * extents[1];
+            int const here = grid.place(t)[a];
+            for (int there = 0; there < extents[a]; ++there) {
+                double const apart = std::abs(there - here);
+                double const weight = tpe_b * std::exp(apart * tpe_log_lambda);
+                for (int e = 0; e < channels; ++e) {
+                    result[static_cast<std::size_t>(t * channels + e)] +=
+                        weight * head.v(t + (there - here) * step, e);
+                }
+            }
+        }
     }
     return result;
 }
 
 /// define_additive with positions: the score of channel d has the factor cos((s_i - s_j) theta_d),
-/// s the row for the first half of the channels and the column for the second.
+/// s the place along one axis: each has its run of channels, the first axis the first one.
 inline void define_positioned(head_of const& head, std::vector<double> const& normaliser,
                               std::vector<double> const& encoded, patch_grid const& grid,
                               std::vector<float> const& theta, int reader, double scale,
                               double* out) {
+    int const run = static_cast<int>(theta.size());
     for (int j = 0; j < head.all.count; ++j) {
-        int const rows = reader / grid.cols - j / grid.cols;
-        int const cols = reader % grid.cols - j % grid.cols;
+        auto const mine = grid.place(reader), other = grid.place(j);
         double score = 0;
         for (int d = 0; d < channels; ++d) {
-            int const apart = d < channels / 2 ? rows : cols;
-            double const angle = theta[static_cast<std::size_t>(d % (channels / 2))];
+            auto const axis = static_cast<std::size_t>(grid.first_axis() + d / run);
+            int const apart = mine[axis] - other[axis];
+            double const angle = theta[static_cast<std::size_t>(d % run)];
             score += head.q(reader, d) * std::cos(apart * angle) *
                      std::exp(head.logit(j, d) - normaliser[static_cast<std::size_t>(d)]);
         }
@@ -119,12 +122,15 @@ inline void define_decay(head_of const& head, std::vector<int> const& path, int 
     }
 }
 
-/// The order in which a scan visits the grid: by rows or by columns, forwards or backwards.
+/// The order in which a scan visits the grid: the last axis fastest or the first, forwards or
+/// backwards.
 inline std::vector<int> walk(patch_grid const& grid, bool by_columns, bool backwards) {
     std::vector<int> path(static_cast<std::size_t>(grid.tokens()));
+    auto const [frames, rows, cols] = grid.extents();
     for (int n = 0; n < grid.tokens(); ++n) {
-        int const token = by_columns ? n % grid.rows * grid.cols + n / grid.rows : n;
-        path[static_cast<std::size_t>(n)] = token;
+        int const row = n / frames % rows, col = n / (frames * rows);
+        int const column = (n % frames * rows + row) * cols + col;
+        path[static_cast<std::size_t>(n)] = by_columns ? column : n;
     }
     if (backwards) std::reverse(path.begin(), path.end());
     return path;

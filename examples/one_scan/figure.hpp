@@ -104,6 +104,14 @@ inline void draw_map(canvas& sheet, influence_map const& map, patch_grid const& 
     }
 }
 
+/// Lines between the frames of a clip.
+inline void draw_cuts(canvas& sheet, patch_grid const& grid, box panel) {
+    for (int frame = 1; frame < grid.frames; ++frame) {
+        int const y = panel.y + frame * panel.height / grid.frames;
+        sheet.fill({panel.x, y - 2, panel.width, 4}, ink::paper);
+    }
+}
+
 /// A bright frame between two dark ones around the marked patch: seen on any ground.
 inline void draw_mark(canvas& sheet, patch_grid const& grid, int reader, box panel) {
     int const row = reader / grid.cols, col = reader % grid.cols;
@@ -152,7 +160,7 @@ inline void draw_scale(canvas& sheet, log_scale scale, patch_grid const& grid, b
 
 /// The first panel, in the middle of its column, in the shape of the grid.
 inline box first_panel(patch_grid const& grid, int margin, int column) {
-    int const longest = std::max(grid.rows, grid.cols);
+    int const longest = std::max(grid.rows_of_frame(), grid.cols);
     double const cell =
         longest <= column ? column / longest : static_cast<double>(column) / longest;
     int const width = std::max(1, static_cast<int>(cell * grid.cols));
@@ -181,16 +189,20 @@ inline picture draw_figure(picture const& image, patch_grid const& grid, int rea
           {width / 2.0, 36}, 28, ink::text, 0.5);
 
     draw_picture(sheet, image, grid, panel);
+    draw_cuts(sheet, grid, panel);
     draw_mark(sheet, grid, reader, panel);
-    char size[64];
-    std::snprintf(size, sizeof size, "%d x %d patches of %d x %d pixels", grid.rows, grid.cols,
-                  grid.patch, grid.patch);
-    write_notes(sheet, panel, "the picture", {size, ""});
+    bool const film = grid.rank == 3;
+    std::array<std::string, 2> const notes{extents_text(grid) + " patches of " +
+                                               std::to_string(grid.patch) + " x " +
+                                               std::to_string(grid.patch) + " pixels",
+                                           film ? "frames from top to bottom" : ""};
+    write_notes(sheet, panel, film ? "the clip" : "the picture", notes);
 
     auto const scale = common_scale(maps, grid);
     for (auto const& m : maps) {
         panel.x += column + gap;
         draw_map(sheet, m.map, grid, scale, panel);
+        draw_cuts(sheet, grid, panel);
         draw_mark(sheet, grid, reader, panel);
         write_notes(sheet, panel, m.title, m.notes);
     }

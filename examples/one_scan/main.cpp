@@ -1,6 +1,7 @@
 // One scan or four? A picture's patches, mixed by LightNet's single additive scan, without and with
 // positions, and by the scans that an operator with multiplicative decay needs. `one_scan --help`
 // says what is read and how it becomes tokens.
+#include "clip.hpp"
 #include "contender.hpp"
 #include "definition.hpp"
 #include "figure.hpp"
@@ -21,8 +22,10 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -30,14 +33,13 @@ namespace {
 namespace rd = rondo;
 using namespace one_scan;
 
+constexpr auto lightnet = rd::attention(rd::decay::additive, rd::bidirectional);
+constexpr auto gla = rd::attention(rd::decay::vector, rd::causal);
+constexpr auto four_scans = rd::multiscan(gla, rd::path::cross);
+
 /// What the program shows is these operators; the rest of it prepares and draws.
 std::vector<contender> make_contenders(tokens const& data, patch_grid const& patches, int threads) {
-    static constexpr auto lightnet = rd::attention(rd::decay::additive, rd::bidirectional);
-    static constexpr auto gla = rd::attention(rd::decay::vector, rd::causal);
-    static constexpr auto four_scans = rd::multiscan(gla, rd::path::cross);
-
     auto const place = rd::exec::openmp.threads(threads);
-    auto const image = rd::grid{patches.rows, patches.cols};
     auto const view = [&](std::vector<float> const& memory) {
         return rd::bthd(memory.data(), 1, data.count, heads, channels);
     };
@@ -73,7 +75,9 @@ std::vector<contender> make_contenders(tokens const& data, patch_grid const& pat
                       "vector decay",
                       4,
                       [=](values v, outputs o) {
-                          four_scans.forward(place, image, {q, k, v, g}, o, {.scale = scale});
+                          with_grid(patches, [&](auto image) {
+                              four_scans.forward(place, image, {q, k, v, g}, o, {.scale = scale});
+                          });
                       },
                       {}});
     return result;
@@ -108,42 +112,53 @@ void add_definitions(std::vector<contender>& contenders, tokens const& data,
 }
 
 /// The patch size asked for, or the smallest from 4 on that leaves at most 64 x 64 patches.
-patch_grid choose_grid(picture const& image, options const& wanted) {
-    int const side = std::min(image.width, image.height);
+patch_grid choose_grid(clip const& film, options const& wanted) {
+    picture const& frame = film.frames.front();
+    int const side = std::min(frame.width, frame.height);
     if (wanted.patch && *wanted.patch > side) {
         throw usage_error("a patch of " + std::to_string(*wanted.patch) +
-                          " pixels does not fit a picture of " + std::to_string(image.width) +
-                          " x " + std::to_string(image.height));
+                          " pixels does not fit a picture of " + std::to_string(frame.width) +
+                          " x " + std::to_string(frame.height));
     }
     int patch = wanted.patch.value_or(std::min(4, side));
-    auto grid = lay_grid(image, patch);
+    auto grid = lay_grid(film, patch);
     bool const free_to_choose = !wanted.patch;
     while (free_to_choose && patch < side && grid.tokens() > 64 * 64) {
-        grid = lay_grid(image, ++patch);
+        grid = lay_grid(film, ++patch);
     }
     constexpr int most = 1 << 16;
     if (grid.tokens() > most) {
-        throw usage_error("the picture has " + std::to_string(grid.tokens()) +
+        throw usage_error("there are " + std::to_string(grid.tokens()) +
                           " patches of this size, at most " + std::to_string(most) +
                           " are taken: choose a larger --patch");
     }
     return grid;
 }
 
+/// In a clip a patch of the middle frame.
 int choose_mark(patch_grid const& grid, options const& wanted) {
-    if (!wanted.mark) return grid.rows * 29 / 64 * grid.cols + grid.cols * 30 / 64;
-    auto const [row, col] = *wanted.mark;
-    if (row >= grid.rows || col >= grid.cols) {
+    int const rows = grid.rows_of_frame();
+    auto const [row, col] = wanted.mark.value_or(std::pair(rows * 29 / 64, grid.cols * 30 / 64));
+    if (row >= rows || col >= grid.cols) {
         throw usage_error("--mark " + std::to_string(row) + "," + std::to_string(col) +
-                          " lies outside the grid of " + std::to_string(grid.rows) + " x " +
+                          " lies outside the grid of " + std::to_string(rows) + " x " +
                           std::to_string(grid.cols) + " patches");
     }
-    return row * grid.cols + col;
+    return (grid.frames / 2 * rows + row) * grid.cols + col;
 }
 
 std::string default_picture() {
     auto const beside = std::filesystem::path(__FILE__).parent_path() / "astronaut.png";
     return std::filesystem::exists(beside) ? beside.string() : "examples/one_scan/astronaut.png";
+}
+
+/// The picture, or the clip that several are or that is made of one.
+clip load(options const& wanted, std::vector<std::string> const& paths) {
+    std::vector<picture> pictures;
+    for (auto const& path : paths) pictures.push_back(load_picture(path));
+    if (wanted.rank == 2) return {std::move(pictures), 2};
+    if (pictures.size() > 1) return stack(std::move(pictures), paths);
+    return move_over(pictures.front(), wanted.frames.value_or(4));
 }
 
 figure_map caption(contender const& it, double seconds, influence_map map, int reached) {
@@ -179,6 +194,9 @@ std::vector<figure_map> compare_all(std::vector<contender> const& contenders, to
     for (std::size_t n = 0; n < contenders.size(); ++n) {
         auto const& it = contenders[n];
         auto const agreed = hold_against_definition(it, data, readers);
+        if (!(agreed.error < 1e-4)) {
+            throw std::runtime_error(it.name + " is not what its definition says");
+        }
         auto map = influence(it.run, grid, marked);
         int const reached = reach(map, grid);
         rows.push_back({it.name, it.scans, seconds[n], agreed.error, reached});
@@ -192,18 +210,22 @@ std::vector<figure_map> compare_all(std::vector<contender> const& contenders, to
 }
 
 void run(options const& wanted) {
-    std::string const path = wanted.picture.empty() ? default_picture() : wanted.picture;
-    auto const image = load_picture(path);
-    auto const grid = choose_grid(image, wanted);
+    auto const paths = wanted.pictures.empty() ? std::vector{default_picture()} : wanted.pictures;
+    auto const film = load(wanted, paths);
+    auto const grid = choose_grid(film, wanted);
     int const marked = choose_mark(grid, wanted);
     int const available = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     int const threads = wanted.threads.value_or(available);
-    auto const name = std::filesystem::path(path).filename().string();
-    std::printf("%s: %d x %d pixels\n", name.c_str(), image.width, image.height);
-    std::printf("%d x %d patches of %d x %d = %d tokens, %d heads of %d channels, %d thread%s\n\n",
-                grid.rows, grid.cols, grid.patch, grid.patch, grid.tokens(), heads, channels,
+    picture const& first = film.frames.front();
+    auto const name = std::filesystem::path(paths.front()).filename().string();
+    std::printf("%s: ", name.c_str());
+    if (film.rank == 3) std::printf("%d frames of ", grid.frames);
+    std::printf("%d x %d pixels\n", first.width, first.height);
+    std::printf("%s patches of %d x %d = %d tokens, %d heads of %d channels, %d thread%s\n\n",
+                extents_text(grid).c_str(), grid.patch, grid.patch, grid.tokens(), heads, channels,
                 threads, threads == 1 ? "" : "s");
 
+    auto const image = stack_frames(film, grid);
     auto const data = make_tokens(patch_features(image, grid));
     auto contenders = make_contenders(data, grid, threads);
     add_definitions(contenders, data, grid);

@@ -1,21 +1,46 @@
 // From pixels to one row of numbers a patch: what each patch looks like, with nothing learned.
 #pragma once
 
-#include "picture.hpp"
+#include "clip.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace one_scan {
 
 /// The grid of patches laid over a picture; pixels right and below that fill no patch are left out.
+/// The frames of a clip stand one under the other, `rows` counts the rows of all of them.
 struct patch_grid {
     int rows = 0, cols = 0, patch = 0;
+    int frames = 1, rank = 2;
     int tokens() const { return rows * cols; }
+    int rows_of_frame() const { return rows / frames; }
+
+    /// Frame, row and column of a token.
+    std::array<int, 3> place(int token) const {
+        int const row = token / cols;
+        return {row / rows_of_frame(), row % rows_of_frame(), token % cols};
+    }
+    /// Their extents.
+    std::array<int, 3> extents() const { return {frames, rows_of_frame(), cols}; }
+    /// The first axis that there is: 0 for a clip, 1 for a picture.
+    int first_axis() const { return 3 - rank; }
 };
+
+/// "4 x 24 x 24" or "64 x 64"
+inline std::string extents_text(patch_grid const& grid) {
+    std::string text;
+    auto const extents = grid.extents();
+    for (int axis = grid.first_axis(); axis < 3; ++axis) {
+        text += (text.empty() ? "" : " x ") + std::to_string(extents[std::size_t(axis)]);
+    }
+    return text;
+}
 
 /// A table of `rows` tokens by `cols` features.
 struct table {
@@ -30,8 +55,22 @@ struct table {
     double const* row(int i) const { return values.data() + static_cast<std::ptrdiff_t>(i) * cols; }
 };
 
-inline patch_grid lay_grid(picture const& image, int patch) {
-    return {image.height / patch, image.width / patch, patch};
+inline patch_grid lay_grid(clip const& film, int patch) {
+    picture const& frame = film.frames.front();
+    int const frames = static_cast<int>(film.frames.size());
+    return {frames * (frame.height / patch), frame.width / patch, patch, frames, film.rank};
+}
+
+/// The frames under each other, each cut to whole patches.
+inline picture stack_frames(clip const& film, patch_grid const& grid) {
+    picture result{grid.cols * grid.patch, grid.rows * grid.patch, {}};
+    for (auto const& frame : film.frames) {
+        for (int y = 0; y < grid.rows_of_frame() * grid.patch; ++y) {
+            auto const row = frame.rgb.begin() + static_cast<std::ptrdiff_t>(y) * frame.width * 3;
+            result.rgb.insert(result.rgb.end(), row, row + result.width * 3);
+        }
+    }
+    return result;
 }
 
 /// Frequencies kept along each side of a patch: finer ones than these hardly matter to the eye.

@@ -125,14 +125,15 @@ inline void write_head(table const& features, int head, normal_numbers& normal, 
     }
 }
 
-/// MD-TPE weighs the tokens at distance s along either axis by b exp(log_lambda s).
+/// MD-TPE weighs the tokens at distance s along each axis by b exp(log_lambda s).
 inline constexpr float tpe_b = 0.5F, tpe_log_lambda = -0.7F;
 
-/// The angles of an axis, half as many as channels, in radians a patch: from 1 to about one
+/// The angles of an axis, the channels shared by the axes, in radians a patch: from 1 to about one
 /// across the whole picture. A model would learn them.
 inline std::vector<float> lrpe_theta(patch_grid const& patches) {
-    std::vector<float> theta(channels / 2);
-    double const across = std::max(patches.rows, patches.cols);
+    std::vector<float> theta(
+        static_cast<std::size_t>((channels + patches.rank - 1) / patches.rank));
+    double const across = std::max(patches.rows_of_frame(), patches.cols);
     for (std::size_t i = 0; i < theta.size(); ++i) {
         double const part = static_cast<double>(i) / static_cast<double>(theta.size());
         theta[i] = static_cast<float>(std::pow(across, -part));

@@ -35,6 +35,9 @@ inline void dispatch(Place const& place, problem<A> const& call) {
 template <composition What, class A>
 inline void take_places(char const* name, problem<A>& call, position::places const& at) {
     if constexpr (What.turned) {
+        if (What.turned_as == turn_kind::half_split && call.depth % 2 != 0) {
+            refuse(name, {"q has ", call.depth, " channels, expected an even number (pairs)"});
+        }
         for (index s = 0; s < call.sequences; ++s) {
             check_places({name}, at.grid, at.skip, at.offset, call.length_of(s), "q");
         }
@@ -163,13 +166,14 @@ public:
         }
     }
 
-    /// The state of no tokens, for `batch` sequences and `heads` key/value heads.
+    /// The state of no tokens, for `batch` sequences and `heads` key/value heads; `depth` are the
+    /// channels of q and k, of which fused lrpe::cosine makes 2 each.
     template <class T>
     rondo::state<accumulator_t<T>> state(index batch, index heads, index depth, index width) const {
         static_assert(!What.bidirectional(),
                       "rondo: a bidirectional operator carries no state; states go with causal and "
                       "anticausal");
-        return {What, batch, heads, depth, width};
+        return {What, batch, heads, What.turned_channels(depth), width};
     }
 
     /// The state that another program, or this one before, left as `bytes()`.

@@ -124,6 +124,16 @@ TEST_CASE("extents where kernels change: whole and ragged chunks, tiles of chann
     }
 }
 
+TEST_CASE("sequences long enough for several blocks to share them") {
+    if (!present()) return;
+    for (subject const& s : subjects()) {
+        random r("cuda long " + s.name);
+        auto p = support::random_problem(r, s.op, {1, 2, 1, 700, 64, 64}, gates::mild);
+        if (oracle::has_state(s.op)) p.in = support::random_state(r, s.op, p.n);
+        check(s, p, {element::bfloat16, memory::bthd});
+    }
+}
+
 TEST_CASE("channels beyond what registers and shared memory hold") {
     if (!present()) return;
     for (subject const& s : subjects()) {

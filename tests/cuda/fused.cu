@@ -8,6 +8,8 @@ using findings = std::vector<finding>;
 using extents4 = std::array<index, 4>;
 constexpr rd::exec::cuda place{};
 constexpr auto rotation = rd::position::fused(rd::lrpe::rotation);
+constexpr auto cosine = rd::position::fused(rd::lrpe::cosine);
+constexpr auto halves = rd::position::fused(rd::position::half_split);
 
 template <class T>
 double fused_bound() {
@@ -107,6 +109,41 @@ void whole_sequences(random& r, findings& to) {
     }
 }
 
+/// The other turns: pairs half a row apart, and two channels of the state for each of memory, whose
+/// gates count for both.
+template <class T>
+void other_turns(random& r, findings& to) {
+    constexpr auto half_split = rd::attention(rd::decay::scalar, halves);
+    constexpr auto none = rd::attention(rd::decay::none, cosine, rd::feature::silu_half_unit);
+    constexpr auto vector = rd::attention(rd::decay::vector, cosine, rd::anticausal);
+    constexpr auto lightnet = rd::attention(rd::decay::additive, cosine);
+    for (index depth : {32, 64, 128, 10}) {
+        index const heads = r.integer(1, 2), group = r.integer(1, 2);
+        extents4 n{r.integer(1, 2), heads * group, r.integer(32, 150), depth};
+        auto const at = somewhere(r, n);
+        operands<T> x(r, n, heads, r.one_of<index>({64, 9}));
+        auto const say_it = [&](std::string const& name) {
+            to.push_back(x.o.compare(name + " " + say(n), fused_bound<T>()));
+        };
+        on_both(x, [&](auto where, auto q, auto k, auto v, auto, auto g, auto, auto o) {
+            half_split.forward(where, {q, k, v, g}, o, {.at = at});
+        });
+        say_it("half_split, scalar");
+        on_both(x, [&](auto where, auto q, auto k, auto v, auto, auto, auto, auto o) {
+            none.forward(where, {q, k, v}, o, {.at = at});
+        });
+        say_it("cosine, none, silu_half_unit");
+        on_both(x, [&](auto where, auto q, auto k, auto v, auto g, auto, auto, auto o) {
+            vector.forward(where, {q, k, v, g}, o, {.at = at});
+        });
+        say_it("cosine, vector, anticausal");
+        on_both(x, [&](auto where, auto q, auto, auto v, auto g, auto, auto, auto o) {
+            lightnet.forward(where, {q, rd::ones, v, g}, o, {.at = at});
+        });
+        say_it("cosine, additive, keys of ones");
+    }
+}
+
 template <class T>
 void packed_and_paths(random& r, findings& to) {
     constexpr auto op = rd::attention(rd::decay::none, rotation);
@@ -123,14 +160,14 @@ void packed_and_paths(random& r, findings& to) {
     to.push_back(x.o.compare("along paths", fused_bound<T>()));
 }
 
-template <class T>
-void steps(random& r, findings& to) {
-    constexpr auto op = rd::attention(rd::decay::scalar, rotation);
+template <class T, class Operator>
+void steps(random& r, findings& to, Operator op) {
     using A = rd::accumulator_t<T>;
     index const B = 2, H = 3, D = r.one_of<index>({64, 9}), E = 20, tokens = 3;
     operands<T> x(r, {B, H, tokens, D}, H, E);
     auto const empty = [&](index size) { return oracle::values(std::size_t(size)); };
-    field<A, 4> state(r, {B, H, D, E}, support::memory::bhtd, empty(B * H * D * E));
+    index const deep = Operator::composition.turned_channels(D);
+    field<A, 4> state(r, {B, H, deep, E}, support::memory::bhtd, empty(B * H * deep * E));
     auto twin = op.template state<double>(B, H, D, E);
     auto one = op.template state<A>(B, H, D, E);
     for (index t = 0; t < tokens; ++t) {
@@ -155,7 +192,9 @@ findings run() {
     findings found;
     whole_sequences<T>(r, found);
     packed_and_paths<T>(r, found);
-    steps<T>(r, found);
+    other_turns<T>(r, found);
+    steps<T>(r, found, rd::attention(rd::decay::scalar, rotation));
+    steps<T>(r, found, rd::attention(rd::decay::scalar, cosine));
     return found;
 }
 

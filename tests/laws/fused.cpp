@@ -12,6 +12,11 @@ namespace {
 namespace rd = rondo;
 using rd::position::places;
 constexpr auto rotation = rd::position::fused(rd::lrpe::rotation);
+constexpr auto halves = rd::position::fused(rd::position::half_split);
+constexpr auto cosine = rd::position::fused(rd::lrpe::cosine);
+using rotation_t = decltype(rotation);
+using halves_t = decltype(halves);
+using cosine_t = decltype(cosine);
 
 /// The coordinates of the tokens of a call; none for a token that is left alone.
 struct standing {
@@ -25,37 +30,86 @@ struct standing {
     }
 };
 
-/// Rows of q, of k or, the other way round, of their gradients, turned by the definition.
-values turned(values x, index T, index D, standing const& where, index sign = 1) {
-    auto const axes = static_cast<index>(std::max<std::size_t>(where.grid.size(), 1));
-    auto const theta = oracle::fixed_theta((D / 2 + axes - 1) / axes, where.at.base);
-    for (index row = 0; row * D < static_cast<index>(x.size()); ++row) {
-        auto place = where(row % T);
-        if (place.empty()) continue;
-        for (index& s : place) s *= sign;
-        values const from(x.begin() + row * D, x.begin() + (row + 1) * D);
-        auto const to = oracle::rotated(from, oracle::angles(place, theta, D / 2), false);
-        std::copy(to.begin(), to.end(), x.begin() + row * D);
-    }
-    return x;
+bool has_channels(composition const& op) {
+    return op.decay == oracle::decay::vector || op.decay == oracle::decay::additive;
 }
 
-/// The problem that an operator without positions has, given turned queries and keys. The feature
-/// map comes first, so that it is in their values.
-problem turned(problem p, standing const& where) {
-    values* const both[] = {&p.q, &p.k};
-    for (values* x : both) {
-        *x = turned(oracle::map_tokens(p.op.feature, *x, index(x->size()) / p.n.D, p.n.D), p.n.T,
-                    p.n.D, where);
-    }
-    p.op.feature = oracle::feature::identity;
-    return p;
-}
+/// What a policy does to a row, by its definition.
+template <class Turn>
+struct turning {
+    static constexpr bool doubles = std::is_same_v<Turn, cosine_t const>;
+    static constexpr bool splits = std::is_same_v<Turn, halves_t const>;
+    static constexpr index wide(index D) { return doubles ? 2 * D : D; }
 
-/// An operator with fused rotation, run on the oracle's problems.
-template <class... Policies>
-struct fused : compiled<Policies..., rd::position::fused_t> {
-    using base = compiled<Policies..., rd::position::fused_t>;
+    standing const& where;
+    index T, D;
+
+    std::vector<long double> angles(index t) const {
+        auto const place = where(t);
+        auto const count = doubles ? D : D / 2;
+        if (place.empty()) return std::vector<long double>(count);
+        auto const axes = static_cast<index>(std::max<std::size_t>(where.grid.size(), 1));
+        auto const theta = oracle::fixed_theta((count + axes - 1) / axes, where.at.base);
+        return oracle::angles(place, theta, count);
+    }
+
+    values row(values const& x, index t) const {
+        auto const by = angles(t);
+        return doubles ? oracle::doubled(x, by) : oracle::rotated(x, by, splits);
+    }
+    /// The transpose.
+    values back(values const& y, index t) const {
+        auto by = angles(t);
+        for (auto& angle : by) angle = -angle;
+        if (!doubles) return oracle::rotated(y, by, splits);
+        values x(D);
+        for (index c = 0; c < D; ++c) {
+            x[c] = double(y[c] * std::cos(by[c]) - y[D + c] * std::sin(by[c]));
+        }
+        return x;
+    }
+    /// d(c) + d(D + c), where one channel of a gate is that of two.
+    values folded(values const& d, index channels) const {
+        if (channels != wide(D) || !doubles) return d;
+        values result;
+        for (index at = 0; at < index(d.size()); at += channels) {
+            for (index c = 0; c < D; ++c) result.push_back(d[at + c] + d[at + D + c]);
+        }
+        return result;
+    }
+
+    /// The problem that an operator without positions has, given turned queries and keys. The
+    /// feature map comes first, so that it is in their values.
+    problem apply(problem p) const {
+        values* const both[] = {&p.q, &p.k};
+        for (values* x : both) {
+            auto const rows = index(x->size()) / std::max<index>(D, 1);
+            values const mapped = oracle::map_tokens(p.op.feature, *x, rows, D);
+            x->clear();
+            for (index r = 0; r < rows; ++r) {
+                oracle::append(*x, row(oracle::part(mapped, r, D), r % T));
+            }
+        }
+        p.op.feature = oracle::feature::identity;
+        if (!doubles) return p;
+        if (has_channels(p.op)) {
+            values const gate = std::exchange(p.gate, {});
+            for (index at = 0; at < index(gate.size()); at += D) {
+                for (int times = 0; times < 2; ++times) {
+                    p.gate.insert(p.gate.end(), gate.begin() + at, gate.begin() + at + D);
+                }
+            }
+        }
+        p.n.D *= 2;
+        p.in = oracle::empty_state(p.op, p.n);
+        return p;
+    }
+};
+
+/// An operator with fused positions, run on the oracle's problems.
+template <class Turn, class... Policies>
+struct fused : compiled<Policies..., std::remove_const_t<Turn>> {
+    using base = compiled<Policies..., std::remove_const_t<Turn>>;
     using base::carries, base::op, base::rank, base::what;
 
     template <class T>
@@ -73,7 +127,7 @@ struct fused : compiled<Policies..., rd::position::fused_t> {
                 op.forward(where, in, views.o, {.scale = p.scale, .at = at.at});
             }
         });
-        auto const plain = turned(p, at);
+        auto const plain = turning<Turn>{at, p.n.T, p.n.D}.apply(p);
         auto const want = oracle::forward(plain);
         double const bound = sizeof(T) == 8 ? 1e-9 : float_tolerance;
         CHECK(error(x.o.values(), want.o) <= bound);
@@ -106,7 +160,7 @@ struct fused : compiled<Policies..., rd::position::fused_t> {
                         one.o, {.scale = p.scale, .at = here});
             }
         });
-        auto const plain = turned(p, at);
+        auto const plain = turning<Turn>{at, p.n.T, p.n.D}.apply(p);
         auto const want = oracle::forward(plain);
         CHECK(error(x.o.values(), want.o) <= 1e-9);
         CHECK(error(values_of(state, p.op), want.out, plain.op) <= 1e-9);
@@ -124,20 +178,23 @@ struct fused : compiled<Policies..., rd::position::fused_t> {
         in_place(a, [&](auto where) {
             op.backward(where, in, x.o.write(), wanted, {.scale = p.scale, .at = at.at});
         });
-        auto const plain = turned(p, at);
+        auto const plain = turning<Turn>{at, p.n.T, p.n.D}.apply(p);
         auto const want = oracle::gradient(plain, d_o, oracle::empty_state(plain.op, plain.n));
+        turning<Turn> const turn{at, p.n.T, p.n.D};
         auto const back = [&](values const& from, values const& gradient) {
-            values result, own = turned(gradient, p.n.T, p.n.D, at, -1);
+            values result;
+            index const wide = turn.wide(p.n.D);
             for (index row = 0; row * p.n.D < index(from.size()); ++row) {
-                oracle::append(result,
-                               oracle::pull_back(p.op.feature, oracle::part(from, row, p.n.D),
-                                                 oracle::part(own, row, p.n.D)));
+                values const own = turn.back(oracle::part(gradient, row, wide), row % p.n.T);
+                oracle::append(
+                    result, oracle::pull_back(p.op.feature, oracle::part(from, row, p.n.D), own));
             }
             return result;
         };
+        index const gates = has_channels(p.op) ? turn.wide(p.n.D) : 1;
         CHECK(error(to.q.values(), back(p.q, want.q)) <= 1e-9);
         CHECK(error(to.k.values(), back(p.k, want.k)) <= 1e-9);
-        if (what.gated()) CHECK(error(to.gate.values(), want.gate) <= 1e-9);
+        if (what.gated()) CHECK(error(to.gate.values(), turn.folded(want.gate, gates)) <= 1e-9);
     }
 };
 
@@ -158,13 +215,14 @@ standing random_places(random& r, index rank, oracle::extents& n) {
     return result;
 }
 
-template <class... Policies>
+template <class Turn, class... Policies>
 void check(char const* name) {
     random r(name);
-    using subject = fused<Policies...>;
+    using subject = fused<Turn, Policies...>;
     auto const op = compiled<Policies...>::meaning();
     for (index rank : {0, 2, 3, 0, 2}) {
         auto n = random_extents(r, 3e5);
+        if (turning<Turn>::splits) n.D += n.D % 2;
         standing const at = random_places(r, rank, n);
         auto p = random_problem(r, op, n);
         p.scale = r.one_of({1.0, 0.125});
@@ -189,12 +247,32 @@ void check(char const* name) {
 }  // namespace
 
 TEST_CASE("fused rotation is the operator on turned queries and keys, gradients and steps too") {
-    check<rd::decay::none_t>("none");
-    check<rd::decay::scalar_t, rd::recurrent_t>("scalar, recurrent");
-    check<rd::decay::vector_t, rd::anticausal_t, rd::chunkwise_t<20>>("vector, chunkwise");
-    check<rd::decay::scalar_t, rd::update::delta_t>("scalar, delta");
-    check<rd::decay::constant_t, rd::feature::silu_t, rd::quadratic_t>("constant, quadratic");
-    check<rd::decay::additive_t, rd::bidirectional_t>("additive single scan");
+    using turn = rotation_t;
+    check<turn, rd::decay::none_t>("none");
+    check<turn, rd::decay::scalar_t, rd::recurrent_t>("scalar, recurrent");
+    check<turn, rd::decay::vector_t, rd::anticausal_t, rd::chunkwise_t<20>>("vector, chunkwise");
+    check<turn, rd::decay::scalar_t, rd::update::delta_t>("scalar, delta");
+    check<turn, rd::decay::constant_t, rd::feature::silu_t, rd::quadratic_t>("constant, quadratic");
+    check<turn, rd::decay::additive_t, rd::bidirectional_t>("additive single scan");
+}
+
+TEST_CASE("fused cosine is the operator on twice the channels, gradients and steps too") {
+    using turn = cosine_t;
+    check<turn, rd::decay::none_t>("none, cosine");
+    check<turn, rd::decay::scalar_t, rd::decay::on_write_t>("scalar, on_write, cosine");
+    check<turn, rd::decay::vector_t>("vector, cosine");
+    check<turn, rd::decay::vector_t, rd::recurrent_t>("vector, recurrent, cosine");
+    check<turn, rd::decay::vector_t, rd::update::delta_t, rd::chunkwise_t<20>>("KDA, cosine");
+    check<turn, rd::decay::constant_t, rd::feature::silu_t, rd::quadratic_t>("constant, cosine");
+    check<turn, rd::decay::additive_t>("additive, cosine");
+    check<turn, rd::decay::additive_t, rd::bidirectional_t>("single scan, cosine");
+}
+
+TEST_CASE("fused rotation of half-split pairs is the operator on turned queries and keys") {
+    using turn = halves_t;
+    check<turn, rd::decay::none_t, rd::feature::elu_plus_one_t>("none, halves");
+    check<turn, rd::decay::vector_t>("vector, halves");
+    check<turn, rd::decay::scalar_t, rd::bidirectional_t, rd::recurrent_t>("scalar, halves");
 }
 
 TEST_CASE("fused rotation in float is lrpe and then the operator, at a million too") {
@@ -214,6 +292,33 @@ TEST_CASE("fused rotation in float is lrpe and then the operator, at a million t
         fused_op.forward(rd::exec::simd, {in, in, in}, view(got), {.at = {.offset = offset}});
         CHECK(error(values(got.begin(), got.end()), values(want.begin(), want.end())) <= 4e-6);
     }
+}
+
+TEST_CASE("fused cosine with normalize::sum is lrpe and then the operator, in every form") {
+    random r("fused cosine, sum");
+    index const T = 40, H = 2, D = 6;
+    auto const x = uniform(r, T * H * D, 0.5, 1), g = uniform(r, T * H, -1, 0);
+    values y(2 * x.size()), want(x.size()), got(x.size());
+    auto const view = [&](auto& to) { return rd::bthd(to, 1, T, H, D); };
+    auto const in = view(x);
+    auto const gate = rd::bth(g, 1, T, H);
+    auto const wide = rd::bthd(y, 1, T, H, 2 * D);
+    rd::position::lrpe(rd::lrpe::cosine).forward(rd::exec::simd, {in}, wide);
+    auto const compare = [&](auto... form) {
+        constexpr auto plain = rd::attention(rd::decay::scalar, rd::normalize::sum);
+        constexpr auto fused_op = rd::attention(rd::decay::scalar, rd::normalize::sum,
+                                                rd::position::fused(rd::lrpe::cosine), form...);
+        auto a = plain.template state<double>(1, H, 2 * D, D);
+        auto b = fused_op.template state<double>(1, H, D, D);
+        plain.forward(rd::exec::simd, {wide, wide, in, gate}, view(want), {.out = a});
+        fused_op.forward(rd::exec::simd, {in, in, in, gate}, view(got), {.out = b});
+        CHECK(error(got, want) <= same_in_double);
+        CHECK(error(values_of(b.s()), values_of(a.s())) <= same_in_double);
+        CHECK(error(values_of(b.normalizer()), values_of(a.normalizer())) <= same_in_double);
+    };
+    compare();
+    compare(rd::recurrent);
+    compare(rd::quadratic);
 }
 
 TEST_CASE("a step of more channels than the stack takes is forward, and an odd last one stays") {

@@ -47,6 +47,27 @@ values scanned(problem const& p, Operator op, rd::grid<Rank> const& tokens) {
 
 }  // namespace
 
+TEST_CASE("many heads side by side along a path are each what it is alone") {
+    random r("heads along a path");
+    rd::grid const tokens{17, 23};
+    index const T = tokens.size(), H = 13, D = 64, group = 2;  // heads ask for rows in parts of 5
+    auto const q = uniform(r, T * group * H * D, -1, 1), k = uniform(r, T * H * D, -0.2, 0.2);
+    auto const v = uniform(r, T * H * D, -1, 1), g = uniform(r, T * H * D, -0.2, 0);
+    values want(q.size()), got(q.size());
+    auto const over = [&](auto& x, index heads) { return rd::bthd(x, 1, T, heads, D); };
+    constexpr auto paths = rd::multiscan(gla, rd::path::column, rd::path::hilbert);
+    paths.forward(rd::exec::simd, tokens, {over(q, 2 * H), over(k, H), over(v, H), over(g, H)},
+                  over(got, 2 * H));
+    for (index h = 0; h < H; ++h) {
+        auto const one = [&](auto& x) { return over(x, H).slice(1, h, h + 1); };
+        auto const readers = [&](auto& x) {
+            return over(x, 2 * H).slice(1, group * h, group * (h + 1));
+        };
+        paths.forward(rd::exec::simd, tokens, {readers(q), one(k), one(v), one(g)}, readers(want));
+    }
+    CHECK(got == want);
+}
+
 TEST_CASE("multiscan sums the operator along every path, before any division") {
     index const rows = 7, columns = 11;
     for (grid_subject const& s : grid_subjects()) {

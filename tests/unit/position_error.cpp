@@ -131,3 +131,20 @@ TEST_CASE("an operator refuses places that it does not take or that do not fit")
                       contains("q ends at token 13, expected at most 10"));
     CHECK(d.untouched());
 }
+
+TEST_CASE("fused positions refuse channels without a partner and states of other channels") {
+    std::vector<double> const x(15, 1.0);
+    std::vector<double> y(15, 7.0);
+    auto const in = rd::bthd(x, 1, 3, 1, 5);
+    auto const out = rd::bthd(y, 1, 3, 1, 5);
+    auto const call = [&](auto op, rd::index depth) {
+        auto state = op.template state<double>(1, 1, depth, 5);
+        op.forward(rd::exec::simd, {in, in, in}, out, {.out = state});
+    };
+    constexpr auto halves =
+        rd::attention(rd::decay::none, rd::position::fused(rd::position::half_split));
+    constexpr auto cosine = rd::attention(rd::decay::none, rd::position::fused(rd::lrpe::cosine));
+    CHECK_THROWS_WITH(call(halves, 5), contains("q has 5 channels, expected an even number"));
+    CHECK_THROWS_WITH(call(cosine, 4), contains("has extent 8 along D, expected 10 (twice"));
+    CHECK(y == std::vector<double>(15, 7.0));
+}

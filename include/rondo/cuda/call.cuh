@@ -24,6 +24,7 @@ struct call {
     index sequences, query_heads, heads, length, depth, width;
     index group, gate_width;
     index const* offsets;  // device memory, or null
+    int gate_shift;        // from a token to the one whose gate comes before it, on walks back
     A scale, eps;
     feature_kind feature;
     bool gated, additive, per_channel, on_write, delta, normalized;

@@ -28,20 +28,27 @@ private:
 template <class Shape>
 class walk_order {
 public:
+    /// The first chunk may be `missing` tokens short.
     __device__ walk_order(chunk_notes<Shape>& notes, pass const& how, int first, int last,
-                          int length)
-        : notes_(notes), how_(how), first_(first), last_(last), length_(length) {}
+                          int length, int missing)
+        : notes_(notes),
+          how_(how),
+          first_(first),
+          last_(last),
+          length_(length),
+          missing_(missing) {}
 
     /// The places of a chunk; none beyond the end.
     __device__ chunk_span span(int number) const {
-        int const begin = first_ + number * Shape::rows, left = last_ - begin;
-        return {begin, left < 0 ? 0 : left < Shape::rows ? left : Shape::rows};
+        int const begin = begin_of(number), left = last_ - begin;
+        int const room = Shape::rows - (number == 0 ? missing() : 0);
+        return {begin, left < 0 ? 0 : left < room ? left : room};
     }
 
     __device__ void note(int number) {
         for (int row = threadIdx.x; row < Shape::rows; row += Shape::threads) {
             // Rows beyond the end are loaded as zeros, from an address that exists.
-            int const place = first_ + number * Shape::rows + row;
+            int const place = begin_of(number) + row;
             int const known = place < last_ ? place : last_ - 1;
             int const walked = how_.reversed ? length_ - 1 - known : known;
             notes_.token[number % 3][row] =
@@ -51,9 +58,14 @@ public:
     __device__ int const* tokens(int number) const { return notes_.token[number % 3]; }
 
 private:
+    __device__ int missing() const { return Shape::marks ? missing_ : 0; }
+    __device__ int begin_of(int number) const {
+        return first_ + number * Shape::rows - (number == 0 ? 0 : missing());
+    }
+
     chunk_notes<Shape>& notes_;
     pass const& how_;
-    int first_, last_, length_;
+    int first_, last_, length_, missing_;
 };
 
 template <class Shape>
@@ -122,7 +134,9 @@ struct chunk_block {
         if (!how.write) return;
         if (!c.k.ones) load(k(stage), k_rows, depth, tokens, count);
         load(v(stage), v_rows, int(c.width - column), tokens, count);
-        if constexpr (Shape::per_channel) load(gate(stage), gate_rows, depth, tokens, count);
+        if constexpr (Shape::per_channel) {
+            load(gate(stage), gate_rows, depth, tokens, count, c.gate_shift);
+        }
     }
 
     /// Asks for rows of 64 values that lie one after the other.
@@ -183,7 +197,7 @@ struct chunk_block {
     /// Asks for the rows of some tokens; those beyond `count` and the channels beyond theirs are 0.
     template <int Columns>
     __device__ void load(tile<element_type, Columns> const& to, head_rows const& from, int channels,
-                         int const* tokens, int count) const {
+                         int const* tokens, int count, int shift = 0) const {
         constexpr int pieces = Columns / 8, step = Shape::threads / pieces;
         static_assert(step % 8 == 0, "the permutation of pieces repeats every 8 rows");
         int const piece = threadIdx.x % pieces, first = threadIdx.x / pieces;
@@ -193,8 +207,11 @@ struct chunk_block {
 #pragma unroll
         for (int i = 0; i < Shape::rows / step; ++i) {
             int const row = first + i * step;
+            int const token = tokens[row] + shift;
+            bool const known =
+                row < present && (shift == 0 || (token >= 0 && token < int(where.length)));
             copy_ahead(target + unsigned(i * step * tile<element_type, Columns>::row_bytes),
-                       source[tokens[row]], row < present);
+                       source[token], known);
         }
     }
 };

@@ -44,6 +44,17 @@ inline bool chunks_fast(detail::problem<float> const& p) {
            p.depth <= widest && p.width > 0;
 }
 
+/// Blocks that share a sequence: as many as fill the chip once, and no more than have something to
+/// do.
+inline index segments_of(index units, index length) {
+    int device = 0, processors = 0;
+    expect("cudaGetDevice", cudaGetDevice(&device));
+    expect("cudaDeviceGetAttribute",
+           cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+    index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
+    return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
+}
+
 /// Launches the chunkwise kernel of one shape.
 template <class Shape>
 class chunk_launch {
@@ -75,28 +86,43 @@ public:
         return std::size_t(heads_ * slots_ * Shape::rows * Shape::rows) * 2;
     }
 
+    /// Warps that share the columns of an output.
+    index slots() const { return tiles_ * Shape::warps; }
+
     std::size_t record_bytes() const {
         return segments_ == 1
                    ? 0
                    : std::size_t(units_ * segments_) * chunk_record<Shape>::size * sizeof(float);
     }
 
-    void operator()(detail::problem<float> const& p) const {
+    /// What a call of `backward` asks for besides.
+    struct extras {
+        chunk_marks marks{};
+        float* rows = nullptr;  // unfinished outputs, where several calls add up to one
+        int gate_shift = 0;
+    };
+
+    void operator()(detail::problem<float> const& p, extras const& with = {}) const {
         expect("cudaFuncSetAttribute",
                cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     bytes_));
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
         scratch const records(stream_, record_bytes()), solved(stream_, solved_bytes());
-        ready.for_each_launch([&](call<float> const& c) {
-            if (segments_ == 1 && !Shape::delta) return launch(c, nullptr, false, false);
-            call<float> one = c;
+        ready.for_each_launch([&](call<float> const& all) {
+            call<float> one = all;
+            if (with.rows != nullptr) one.partial_rows = with.rows;
+            one.gate_shift = with.gate_shift;
+            call<float> const c = one;
+            if (segments_ == 1 && !Shape::delta) {
+                return launch(c, plan(nullptr, false, false, with.marks));
+            }
             one.pass_count = 1;
             for (int i = 0; i < c.pass_count; ++i) {
                 one.passes[0] = c.passes[i];
                 if constexpr (Shape::delta) {
                     solve(one, {solved.at<std::byte>(0), slots_});
                 } else {
-                    split(one, records.at<float>(0));
+                    split(one, records.at<float>(0), with.marks);
                 }
             }
         });
@@ -105,18 +131,19 @@ public:
 private:
     /// One pass by several blocks a sequence: the states of the segments, what each starts from,
     /// and the outputs. A window of the whole sequence is all of them together.
-    void split(call<float> const& c, float* records) const {
+    void split(call<float> const& c, float* records, chunk_marks const& marks) const {
         pass const& how = c.passes[0];
         if (how.write) {
             call<float> written = c;
             written.passes[0].read = false;
-            launch(written, records, false, true);
+            launch(written, plan(records, false, true, marks));
             dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
             join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(
                 c, plan(records, false, false, {}), !how.read);
             expect("launch of join_segments", cudaGetLastError());
         }
-        if (how.read) launch(c, records, true, false);
+        if (!how.read) return;
+        launch(c, plan(records, true, false, marks));
     }
 
     /// One pass of a delta update: its chunks are solved, then walked.
@@ -130,28 +157,18 @@ private:
         solve_chunks<solving>
             <<<unsigned(heads_ * slots_), solving::threads, bytes, stream_>>>(c, to);
         expect("launch of solve_chunks", cudaGetLastError());
-        launch(c, nullptr, false, false, to);
+        chunk_plan walked = plan(nullptr, false, false, {});
+        walked.solved = to;
+        launch(c, walked);
     }
 
-    chunk_plan plan(float* records, bool starts, bool leaves, solved_chunks const& solved) const {
-        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, solved};
+    chunk_plan plan(float* records, bool starts, bool leaves, chunk_marks const& marks) const {
+        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, marks};
     }
 
-    void launch(call<float> const& c, float* records, bool starts, bool leaves,
-                solved_chunks const& solved = {}) const {
-        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(
-            c, plan(records, starts, leaves, solved));
+    void launch(call<float> const& c, chunk_plan const& how) const {
+        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
-    }
-
-    /// As many as fill the chip once, and no more than have something to do.
-    static index segments_of(index units, index length) {
-        int device = 0, processors = 0;
-        expect("cudaGetDevice", cudaGetDevice(&device));
-        expect("cudaDeviceGetAttribute",
-               cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-        index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
-        return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
     }
 
     cudaStream_t stream_;
@@ -160,19 +177,19 @@ private:
 };
 
 /// visit(a shape) for the extents of a call.
-template <class T, weighing Weigh, class Visit>
+template <class T, weighing Weigh, bool Marks = false, class Visit>
 inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
     constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        visit(chunk_shape<T, Weigh, 64, columns, 4>{});
+        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks>{});
     } else if (p.depth > 128) {
-        if constexpr (Weigh == weighing::none || Weigh == weighing::token) {
+        if constexpr (!Marks && (Weigh == weighing::none || Weigh == weighing::token)) {
             visit(chunk_shape<T, Weigh, 256, columns, 8>{});
         }
     } else if (p.width <= 64) {
-        visit(chunk_shape<T, Weigh, 128, columns, 4>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks>{});
     } else {
-        visit(chunk_shape<T, Weigh, 128, columns, 8>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks>{});
     }
 }
 

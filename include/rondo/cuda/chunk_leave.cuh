@@ -2,7 +2,7 @@
 /// From a warp's output sums to the user's memory: 16 bytes a thread where columns allow.
 #pragma once
 
-#include <rondo/cuda/chunk_products.cuh>
+#include <rondo/cuda/adjoint/marks.cuh>
 #include <rondo/cuda/chunk_sums.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
@@ -37,9 +37,10 @@ class output_rows {
 
 public:
     /// Rows [first, last) of the chunk are to be left, of those that begin at `origin`.
-    __device__ output_rows(chunk_block<Shape> const& block, pass const& how, int const* tokens,
-                           int first, int last, int origin)
+    __device__ output_rows(chunk_block<Shape> const& block, chunk_marks const& marks,
+                           pass const& how, int const* tokens, int first, int last, int origin)
         : b_(block),
+          marks_(marks),
           how_(how),
           tokens_(tokens),
           first_(first),
@@ -64,6 +65,53 @@ public:
         for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) store(i, factors[i], o);
     }
 
+    /// Products of the rows with those beside them: of what was read in the state first.
+    struct products {
+        unsigned beside[Shape::rows_at_a_time / 8][tiles];
+        float of_state[Shape::rows_at_a_time / 8];
+    };
+
+    __device__ products mark(chunk_outputs<Shape> const& o) const {
+        tensor const& x = marks_.beside;
+        head_rows const rows{b_.where.query_side(x, 0) + b_.column * int(sizeof(T)), int(x.time)};
+        products result;
+#pragma unroll
+        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
+            auto const* const from = rows[tokens_[present(row(i)) ? row(i) : first_]];
+#pragma unroll
+            for (int n = 0; n < tiles; ++n) {
+                int const e = b_.warp * Shape::columns + 8 * n + 2 * (b_.lane % 4);
+                auto const* const at = reinterpret_cast<unsigned const*>(from + e * int(sizeof(T)));
+                result.beside[i][n] = e < columns_ ? *at : 0;
+            }
+            result.of_state[i] = product(result, i, o);
+        }
+        return result;
+    }
+
+    /// Leaves them and those of all that was read, each warp of its own columns. Of four rows, each
+    /// of the four lanes that share them gets one.
+    __device__ void leave_marks(products const& x, chunk_outputs<Shape> const& o) const {
+        bool const upper = b_.lane & 2, odd = b_.lane & 1;
+        index const slots = b_.tiles * Shape::warps;
+        index const slot = b_.column / Shape::width * Shape::warps + b_.warp;
+#pragma unroll
+        for (int first = 0; first < Shape::rows_at_a_time / 8; first += 4) {
+            float2 sums[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                sums[i] = {x.of_state[first + i], product(x, first + i, o)};
+            }
+#pragma unroll
+            for (int i = 0; i < 2; ++i) exchange(sums[i], sums[i + 2], upper, 2);
+            exchange(sums[0], sums[1], odd, 1);
+            int const mine = origin_ + 8 * (first + b_.lane % 4) + b_.lane / 4;
+            if (!present(mine)) continue;
+            index const at = b_.where.partial(b_.c, tokens_[mine]) * slots + slot;
+            marks_.products[at] = {b_.c.scale * sums[0].x, b_.c.scale * sums[0].y};
+        }
+    }
+
 private:
     __device__ int row(int i) const { return origin_ + 8 * i + b_.lane / 4; }
     __device__ bool present(int row) const { return row >= first_ && row < last_; }
@@ -85,6 +133,23 @@ private:
                 if (!how_.finish) *left = {x[0], x[1]};
             }
         }
+    }
+
+    __device__ float product(products const& x, int i, chunk_outputs<Shape> const& o) const {
+        float sum = 0;
+#pragma unroll
+        for (int n = 0; n < tiles; ++n) {
+            float const* const y = o[i / 2][n] + 2 * (i % 2);
+            float2 const beside = unpack<T>(x.beside[i][n]);
+            sum += y[0] * beside.x + y[1] * beside.y;
+        }
+        return sum;
+    }
+    /// The sum over two lanes of one of two pairs: of the second one for `second`.
+    static __device__ void exchange(float2& a, float2 const& b, bool second, int lanes) {
+        float2 const away = second ? a : b, own = second ? b : a;
+        a = {own.x + __shfl_xor_sync(~0U, away.x, lanes),
+             own.y + __shfl_xor_sync(~0U, away.y, lanes)};
     }
 
     __device__ void store(int i, float factor, chunk_outputs<Shape> const& o) const {
@@ -122,6 +187,7 @@ private:
     }
 
     chunk_block<Shape> const& b_;
+    chunk_marks const& marks_;
     pass const& how_;
     int const* tokens_;
     int first_, last_, origin_, columns_;

@@ -4,6 +4,7 @@
 /// tokens; one kernel joins these, in order, into what each of them starts from.
 #pragma once
 
+#include <rondo/cuda/adjoint/marks.cuh>
 #include <rondo/cuda/chunk_delta.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
@@ -34,7 +35,8 @@ struct chunk_plan {
     float* records;      // [unit, tile, segments], or null where there is one segment
     bool starts;         // from its record
     bool leaves;         // its record
-    solved_chunks solved;
+    chunk_marks marks;   // of shapes that leave any
+    solved_chunks solved = {};
 };
 
 template <class Shape>

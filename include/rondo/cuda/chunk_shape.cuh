@@ -10,11 +10,14 @@ namespace rondo::inline RONDO_ISA::cuda {
 enum class weighing : unsigned char { none, token, channel, additive };
 
 /// Sizes of one instantiation. A warp owns `Columns` columns of the state for all of its rows, in
-/// registers, so that the state never meets memory.
-template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false>
+/// registers, so that the state never meets memory. `Marks`: leaves what gradients of log decays
+/// need (adjoint/marks.cuh).
+template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false,
+          bool Marks = false>
 struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
+    static constexpr bool marks = Marks;
     static constexpr int rows = 64;  // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int width = Columns * Warps;  // of a block
@@ -35,9 +38,9 @@ struct chunk_shape {
 
     // Outputs of so many rows are computed at a time: fewer take fewer registers, but round the
     // state anew.
-    static constexpr int rows_at_a_time = Depth > 128 || ((refined || Delta) && Depth > 64)
-                                              ? rows / 2
-                                              : rows;
+    static constexpr bool many_registers = refined || Delta || Marks;
+    static constexpr int rows_at_a_time = Depth > 128 || (many_registers && Depth > 64) ? rows / 2
+                                                                                        : rows;
 
     using depth_tile = tile<Element, Depth>;
     using width_tile = tile<Element, width>;

@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(Shape::threads)
     int const length = int(where.length);
     if (number * Shape::rows >= length) return;
     chunk_block<Shape> const block(c, where, 0, 1, chunk_shared);
-    walk_order<Shape> order(block.notes, c.passes[0], 0, length, length);
+    walk_order<Shape> order(block.notes, c.passes[0], 0, length, length, 0);
     order.note(number);
     __syncthreads();
     int const* const tokens = order.tokens(number);

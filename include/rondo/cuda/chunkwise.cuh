@@ -19,30 +19,46 @@ class chunk_walker {
     using T = typename Shape::element_type;
 
 public:
-    __device__ chunk_walker(call<float> const& c, chunk_block<Shape> const& block)
-        : c_(c), b_(block), tokens_(block), strengths_(block), channels_(block), additive_(block) {}
+    __device__ chunk_walker(call<float> const& c, chunk_plan const& plan,
+                            chunk_block<Shape> const& block)
+        : c_(c),
+          plan_(plan),
+          b_(block),
+          tokens_(block),
+          strengths_(block),
+          channels_(block),
+          additive_(block),
+          marker_(block, plan.marks) {}
 
     /// Where the solved chunks of the block's sequence are.
     __device__ void solved_at(T const* memory) { solved_ = memory; }
 
     /// The passes over the places [first, last), from and to the block's record where it has one.
-    __device__ void run(chunk_plan const& plan, float* record, int first, int last, bool final) {
+    __device__ void run(float* record, int first, int last, bool final) {
         b_.fill_ones();
         for (int p = 0; p < c_.pass_count; ++p) {
             pass const& how = c_.passes[p];
-            if (plan.starts) {
+            if (plan_.starts) {
                 load_record(b_, record, state_);
             } else if (!how.keep) {
-                begin(plan.leaves);
+                begin(plan_.leaves);
             }
             if (!how.write) additive_.divide(state_);
             walk(how, first, last);
         }
-        if (plan.leaves) {
+        if (plan_.leaves) {
             store_record(b_, record, state_);
         } else if (final) {
             end();
         }
+    }
+
+    /// Tokens that the first chunk of a walk back lacks, so that its chunks are those of the walk
+    /// forwards.
+    __device__ int missing() const {
+        if (!Shape::marks || plan_.marks.contractions == nullptr) return 0;
+        int const surplus = int(b_.where.length) % Shape::rows;
+        return surplus == 0 ? 0 : Shape::rows - surplus;
     }
 
 private:
@@ -81,7 +97,8 @@ private:
     }
 
     __device__ void walk(pass const& how, int first, int last) {
-        walk_order<Shape> order(b_.notes, how, first, last, int(b_.where.length));
+        walk_order<Shape> order(b_.notes, how, first, last, int(b_.where.length),
+                                first == 0 ? missing() : 0);
         if (first >= last) return;
         __syncthreads();
         order.note(0);
@@ -105,6 +122,13 @@ private:
             tokens_.load(order.tokens(number + 1), next);
             strengths_.load(order.tokens(number + 1), next);
             order.note(number + 2);
+            if constexpr (Shape::marks) {
+                if (!plan_.leaves) {
+                    marker_.ask(order.span(number + 1).begin, order.tokens(number + 1), next);
+                }
+                place_ = order.span(number).begin;
+                if (!plan_.leaves) marker_.enter(place_, state_);
+            }
             advance(how, order.tokens(number), order.span(number).count, stage);
             tokens_.weigh(stage ^ 1);
             strengths_.leave(stage ^ 1);
@@ -186,9 +210,16 @@ private:
 #pragma unroll 1
         for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
             chunk_outputs<Shape> o = {};
+            output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
             read_state(b_, stage, origin, state_, o);
-            if (how.write) read_chunk(b_, origin, o, values);
-            output_rows<Shape>(b_, how, tokens, first, last, origin).leave(o);
+            if constexpr (Shape::marks) {
+                auto const products = rows.mark(o);
+                if (how.write) read_chunk(b_, origin, o, values);
+                rows.leave_marks(products, o);
+            } else {
+                if (how.write) read_chunk(b_, origin, o, values);
+            }
+            rows.leave(o);
         }
     }
 
@@ -203,29 +234,35 @@ private:
             }
         }
         channels_.count_decay();
+        if constexpr (Shape::marks) {
+            if (!plan_.leaves) marker_.leave(place_, state_);
+        }
         write_state(b_, stage, last, state_, values);
         if (c_.normalized) write_normalizer(b_, stage, last);
     }
 
     call<float> const& c_;
+    chunk_plan const& plan_;
     chunk_block<Shape> const& b_;
     token_weigher<Shape> tokens_;
     delta_strengths<Shape> strengths_;
     channel_weigher<Shape> channels_;
     additive_weigher<Shape> additive_;
+    state_marker<Shape> marker_;
+    int place_ = 0;  // of the chunk's first token, for marks
     chunk_state<Shape> state_;
     T const* solved_ = nullptr;
 };
 
 template <class Shape>
 __global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
-    chunkwise(call<float> const __grid_constant__ c, chunk_plan const plan) {
+    chunkwise(call<float> const __grid_constant__ c, chunk_plan const __grid_constant__ plan) {
     extern __shared__ __align__(1024) char chunk_shared[];
     index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
-    chunk_walker<Shape> walker(c, block);
+    chunk_walker<Shape> walker(c, plan, block);
     if constexpr (Shape::delta) {
         using T = typename Shape::element_type;
         constexpr index size = Shape::rows * Shape::rows;
@@ -236,10 +273,11 @@ __global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
     float* const record = plan.records == nullptr
                               ? nullptr
                               : plan.records + index(blockIdx.x) * chunk_record<Shape>::size;
-    int const length = int(where.length), begin = int(segment) * plan.segment_length;
-    int const first = begin < length ? begin : length;
-    int const last = length - first < plan.segment_length ? length : first + plan.segment_length;
-    walker.run(plan, record, first, last, segment + 1 == plan.segments);
+    int const length = int(where.length), step = plan.segment_length;
+    int const begin = int(segment) * step - walker.missing(), end = begin + step;
+    int const first = begin < 0 ? 0 : begin < length ? begin : length;
+    int const last = end < length ? end : length;
+    walker.run(record, first, last, segment + 1 == plan.segments);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/attention.hpp>
+#include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/place.cuh>
@@ -90,6 +91,23 @@ inline void step(cudaStream_t stream, detail::problem<A> from) {
     forward(stream, from);
 }
 
+/// Computes a checked call of `backward`.
+template <class A>
+inline void backward(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
+    if (from.call.sequences * from.call.query_heads == 0) return;
+    if constexpr (std::is_same_v<A, float>) {
+        mirrored_adjoint mirrored(stream, from);
+        if (mirrored.fits()) return mirrored();
+        window_adjoint window(stream, from);
+        if (window.fits()) return window();
+        channel_adjoint channels(stream, from);
+        if (channels.fits()) return channels();
+        prefix_adjoint prefix(stream, from);
+        if (prefix.fits()) return prefix();
+    }
+    generic_adjoint<A>(stream, from)();
+}
+
 }  // namespace cuda
 
 namespace exec {
@@ -98,6 +116,11 @@ template <detail::composition What, class A>
 inline void run_on(cuda const& place, detail::composition_constant<What>,
                    detail::problem<A> const& from) {
     rondo::cuda::forward(place.stream, from);
+}
+template <detail::composition What, class A>
+inline void run_backward_on(cuda const& place, detail::composition_constant<What>,
+                            detail::adjoint_problem<A> const& from) {
+    rondo::cuda::backward(place.stream, from);
 }
 template <detail::composition What, class A>
 inline void step_on(cuda const& place, detail::composition_constant<What>,

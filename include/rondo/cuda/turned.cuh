@@ -1,12 +1,28 @@
 /// @file
 /// Fused positions: copies of the queries and keys, mapped and turned, for kernels that know
-/// neither.
+/// neither, and of gates by channel where a turn makes two channels of one.
 #pragma once
 
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/positions.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
+
+/// Rows [.., channels] to rows that hold them twice; a thread takes one element.
+template <class A>
+__global__ void double_rows(tensor const from, tensor const to, index batch, index length,
+                            index heads, index channels) {
+    index const item = index(blockIdx.x) * blockDim.x + threadIdx.x;
+    index const d = item % channels, head = item / channels % heads;
+    index const time = item / channels / heads % length, b = item / channels / heads / length;
+    if (b >= batch) return;
+    auto const place = [&](tensor const& x) {
+        return x.data + b * x.batch + head * x.head + time * x.time;
+    };
+    A const value = load<A>(place(from) + d * from.channel, from.kind);
+    store<A>(place(to) + d * to.channel, to.kind, value);
+    store<A>(place(to) + (d + channels) * to.channel, to.kind, value);
+}
 
 /// The operands of a call whose tokens stand somewhere. The copies last as long as this.
 template <class A>
@@ -18,6 +34,10 @@ public:
         layout bytes;
         call_.q.data = memory_.at<std::byte>(bytes.take(size_of(call_.q, from)));
         call_.k.data = memory_.at<std::byte>(bytes.take(size_of(call_.k, from)));
+        if (doubles_gates(from)) {
+            call_.gate.data = memory_.at<std::byte>(bytes.take(size_of(call_.gate, from)));
+            double_gates(stream, from);
+        }
         index* const offsets = memory_.at<index>(bytes.take(from.offsets.size_bytes()));
         if (!from.offsets.empty()) {
             upload(stream, from.offsets.data(), from.offsets.size_bytes(), offsets);
@@ -33,11 +53,13 @@ public:
     static detail::problem<A> planned(detail::problem<A> const& from) {
         detail::problem<A> result = from;
         result.what.turned = false;
+        result.what.turned_as = turn_kind::interleaved;
         result.what.feature = feature_kind::identity;
         auto const plan = [&](element kind) {
             result.q = rows_of(from, from.query_heads, kind);
             result.k = rows_of(from, from.heads, kind);
         };
+        if (doubles_gates(from)) result.gate = rows_of(from, from.heads, from.gate.kind);
         plan(from.o.kind);
         if constexpr (std::is_same_v<A, float>) {
             if (!chunks_fast(result)) plan(element::float32);
@@ -57,8 +79,22 @@ private:
         layout bytes;
         bytes.take(size_of(call.q, from));
         bytes.take(size_of(call.k, from));
+        if (doubles_gates(from)) bytes.take(size_of(call.gate, from));
         bytes.take(from.offsets.size_bytes());
         return bytes.bytes;
+    }
+
+    /// A channel's gate counts for both that a turn makes of it.
+    static bool doubles_gates(detail::problem<A> const& p) {
+        return p.what.per_channel() && p.channels() != p.depth;
+    }
+    void double_gates(cudaStream_t stream, detail::problem<A> const& p) const {
+        constexpr index threads = 256;
+        index const items = batch_of(p) * p.length * p.heads * p.channels();
+        if (items == 0) return;
+        double_rows<A><<<unsigned((items + threads - 1) / threads), unsigned(threads), 0, stream>>>(
+            p.gate, call_.gate, batch_of(p), p.length, p.heads, p.channels());
+        expect("launch of double_rows", cudaGetLastError());
     }
 
     static index batch_of(detail::problem<A> const& p) {
@@ -78,10 +114,11 @@ private:
     static detail::turn_call<A> call_of(detail::problem<A> const& p, tensor const& from,
                                         tensor const& to, index heads) {
         detail::turn_call<A> call;
+        call.kind = p.what.turned_as;
         call.places = p.places;
         call.x = from, call.y = to;
         call.batch = batch_of(p), call.heads = heads;
-        call.length = p.length, call.channels = p.depth;
+        call.length = p.length, call.channels = p.channels();
         call.base = p.base;
         return call;
     }

@@ -30,7 +30,7 @@ constexpr std::uint32_t state_meaning(composition const& what) noexcept {
     auto const bits = [](auto value, int shift) { return std::uint32_t(value) << shift; };
     return bits(what.decay, 0) | bits(what.direction, 4) | bits(what.feature, 8) |
            bits(what.on_write, 12) | bits(what.delta, 13) | bits(what.normalized, 14) |
-           bits(what.turned, 15);
+           bits(what.turned, 15) | bits(what.turned_as, 16);
 }
 
 /// Goes on with a checksum over more bytes, a word of 8 at a time. Every step is one to one, so

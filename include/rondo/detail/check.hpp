@@ -150,7 +150,9 @@ inline carried<A> check_state(checker const& check, char const* name, problem<A>
     if (!x.present) return {};
     check.extent(name, "batch", x.batch, call.sequences, "the sequences of q");
     check.extent(name, "head", x.heads, call.heads, "the heads of v");
-    check.extent(name, "D", x.depth, call.depth, "the channels of q");
+    bool const doubled = call.depth != call.channels();
+    check.extent(name, "D", x.depth, call.depth,
+                 doubled ? "twice the channels of q" : "the channels of q");
     check.extent(name, "E", x.width, call.width, "the channels of v");
     index const gates = call.what.additive() ? call.gate_width() : 0;
     check.extent(name, "gate", x.gate_width, gates, "the decay of the operator");
@@ -184,9 +186,9 @@ inline problem<A> check_arguments(checker const& check, composition const& what,
     call.query_heads = q.extents[1];
     call.heads = v.extents[1];
     call.length = one_token ? 1 : q.extents[2];
-    call.depth = q.extents[3];
+    call.depth = what.turned_channels(q.extents[3]);
     call.width = call.state_width = v.extents[3];
-    expected const like_k{{q.extents[0], call.heads, call.length, call.depth},
+    expected const like_k{{q.extents[0], call.heads, call.length, q.extents[3]},
                           {"q's batch", "v's heads", "q's time", "q's channels"}};
     expected const like_v{{q.extents[0], call.heads, call.length, call.width},
                           {"q's batch", "v's heads", "q's time", "v's channels"}};

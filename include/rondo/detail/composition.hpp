@@ -14,6 +14,14 @@ enum class direction_kind : unsigned char { causal, anticausal, bidirectional };
 enum class form_kind : unsigned char { automatic, recurrent, quadratic, chunkwise };
 enum class feature_kind : unsigned char { identity, elu_plus_one, silu, exp, relu, silu_half_unit };
 
+/// How channels are paired with angles.
+enum class turn_kind : unsigned char {
+    interleaved,  // channels 2i and 2i + 1 are turned by angle i
+    half_split,   // channels i and i + D / 2
+    doubled,      // channel i by angle i in the complex plane, the imaginary parts behind the real
+    permuted      // no angles: channels change places
+};
+
 /// The kinds of choice a policy can make; an operator takes each at most once.
 enum class choice : unsigned char {
     decay,
@@ -34,7 +42,8 @@ struct composition {
     bool on_write = false;
     bool delta = false;
     bool normalized = false;
-    bool turned = false;  // positions are fused into the operator
+    bool turned = false;                           // positions are fused into the operator,
+    turn_kind turned_as = turn_kind::interleaved;  // in this way
     index chunk = 0;
 
     constexpr bool additive() const noexcept {
@@ -45,8 +54,21 @@ struct composition {
     constexpr bool per_channel() const noexcept {
         return decay == decay_kind::vector || decay == decay_kind::additive;
     }
+    /// Channels of keys and queries as the state meets them, and as memory holds them.
+    constexpr index turned_channels(index channels) const noexcept {
+        return turned_as == turn_kind::doubled ? 2 * channels : channels;
+    }
+    constexpr index plain_channels(index turned) const noexcept {
+        return turned_as == turn_kind::doubled ? turned / 2 : turned;
+    }
     constexpr bool bidirectional() const noexcept {
         return direction == direction_kind::bidirectional;
+    }
+    /// Whether all readers see one and the same state, that of the whole sequence: the weights know
+    /// no order. The quadratic form is to form its pairs where there are any.
+    constexpr bool one_window() const noexcept {
+        bool const even = decay == decay_kind::none && !delta && form != form_kind::quadratic;
+        return bidirectional() && (even || additive());
     }
     /// The rank of the gate's view.
     constexpr int gate_rank() const noexcept {

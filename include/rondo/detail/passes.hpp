@@ -13,7 +13,7 @@ struct pass_list {
 };
 
 /// Causal: one pass. Bidirectional: from the right without the reader itself, then from the left;
-/// with an additive decay the whole window first, then the readers, which see no order at all.
+/// where no order is seen the whole window first, then its readers.
 constexpr pass_list passes_of(composition const& what) noexcept {
     pass_list list;
     if (!what.bidirectional()) {
@@ -21,7 +21,7 @@ constexpr pass_list passes_of(composition const& what) noexcept {
         return list;
     }
     list.count = 2;
-    if (what.additive()) {
+    if (what.one_window()) {
         list.items[0].read = false;
         list.items[1].write = false;
         list.items[1].keep = true;

@@ -74,6 +74,8 @@ struct problem {
     token_places places{};  // with what.turned, as the base of the angles
     double base = 10000;
 
+    /// Channels of a row of q, of k or of a gate by channel in memory; `depth` is the state's.
+    index channels() const noexcept { return what.plain_channels(depth); }
     index group() const noexcept { return heads == 0 ? 0 : query_heads / heads; }
     index gate_width() const noexcept { return what.decay == decay_kind::additive ? depth : 1; }
 

@@ -10,9 +10,12 @@ namespace rondo::inline RONDO_ISA::detail {
 struct tuning {
     index chunk = 16;                  // tokens: pairs cost chunk / 2 keys, states 2 passes a chunk
     index wide_chunk = 32;             // when a state no longer fits the first cache
+    index window_chunk = 64;           // when readers and writers never meet: no pairs
     index first_cache = 32 * 1024;     // bytes that a head's state may take of it
     index second_cache = 1024 * 1024;  // bytes that the states of a unit may take of it
     index recurrent_below = 4;         // tokens: fewer than a tile are walked one by one
+    index asked = 128 * 1024;          // bytes of it for rows that heads ask for together
+    index ask_from = 256;              // tokens: the first chunk's rows are asked for by nobody
 };
 inline constexpr tuning default_tuning{};
 
@@ -35,6 +38,7 @@ constexpr cut tune(problem<typename L::value> const& call, int threads,
         result.form = longest < with.recurrent_below ? form_kind::recurrent : form_kind::chunkwise;
         result.recurrent_below = with.recurrent_below;
         result.piece = state > with.first_cache ? with.wide_chunk : with.chunk;
+        if (call.what.one_window()) result.piece = with.window_chunk;
     }
     if (result.form == form_kind::quadratic) result.piece = longest;
     if (result.form == form_kind::recurrent) result.piece = with.wide_chunk;
@@ -46,6 +50,11 @@ constexpr cut tune(problem<typename L::value> const& call, int threads,
         result.heads = std::max<index>(with.second_cache / std::max<index>(state, 1), 1);
     index const fair = (call.heads * call.sequences + threads - 1) / threads;
     result.heads = std::clamp<index>(std::min(result.heads, fair), 1, call.heads);
+    // As even as the bytes allow: rows of q, k, v, the gate and o.
+    index const row = (3 * call.depth + 2 * call.width) * index(sizeof(typename L::value));
+    index const most = std::max<index>(with.asked / std::max<index>(result.piece * row, 1), 1);
+    index const rounds = longest > with.ask_from ? (result.heads + most - 1) / most : result.heads;
+    result.ask_heads = (result.heads + rounds - 1) / rounds;
     return result;
 }
 

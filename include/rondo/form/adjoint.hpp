@@ -40,11 +40,11 @@ public:
                  head_state<A> const& state, head_state<A> const& d_state, begun add) noexcept
         : c_(c), a_(a), where_(where), how_(how), state_(state), d_state_(d_state), add_(add) {}
 
-    /// Moves `state` past the places [begin, begin + count) of a pass without reading anything.
+    /// Moves a state past the places [begin, begin + count) of a pass without reading anything.
     static void write_only(chunk<L>& c, site<A> const& where, pass how, head_state<A> const& state,
-                           index begin, index count) noexcept {
+                           head_state<A> const& to, index begin, index count) noexcept {
         how.read = false;
-        form::advance(c, where, state, how, begin, count);
+        form::advance(c, where, state, to, how, begin, count);
     }
 
     /// Takes the places [begin, begin + count) of a pass; false, and nothing done, when the chunk
@@ -55,6 +55,7 @@ public:
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
+        if (!how_.read) differentiate_unread();
         if (how_.write && c_.call->what.delta) read_by_keys();
         if (how_.write && !moved_) scale_state<L>(c_, c_.carry, d_state_);
         adjoint::finish_gates(c_, a_, state_, d_state_, how_.write);
@@ -76,19 +77,19 @@ public:
             if (!x.empty()) note(where_.key_side(x), channels);
         };
         if (how_.write) {
-            written(call.k, call.depth);
+            written(call.k, call.channels());
             written(call.v, call.width);
-            written(needs().d_k, call.depth);
+            written(needs().d_k, call.channels());
             written(needs().d_v, call.width);
             if (call.what.per_channel()) {
-                written(call.gate, call.depth);
-                written(needs().d_gate, call.depth);
+                written(call.gate, call.channels());
+                written(needs().d_gate, call.channels());
             }
         }
         for (index g = 0; how_.read && g < call.group(); ++g) {
-            note(where_.query_side(call.q, g), call.depth);
+            note(where_.query_side(call.q, g), call.channels());
             note(where_.query_side(call.o, g), call.width);
-            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.depth);
+            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.channels());
         }
     }
     /// The rows that one of these places needs at most.
@@ -104,58 +105,84 @@ private:
         for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
     }
 
-    /// The written side, as far as the state behind the chunk knows it.
+    /// Loads the written side, and takes to dS what both sides have of its weights.
     void begin_written() noexcept {
-        form::load_written(c_, where_, how_.read);
+        form::load_written(c_, where_, how_, how_.read);
         if (c_.call->what.delta) solve();
-        index const rows = whole_tiles(c_.count);
+        problem<A> const& call = *c_.call;
+        a_.key_gradients = place({a_.d_k, c_.depth}, where_.key_side(needs().d_k),
+                                 is_final(Weights::key_factors(c_)) && !add_.written);
+        a_.value_gradients = place({a_.d_v, c_.width}, where_.key_side(needs().d_v),
+                                   !call.what.delta && call.width == c_.width && !add_.written);
         if (needs().needs_queries() || needs().needs_keys()) {
-            turn<L>(c_.values(), rows, c_.width, a_.turned_values());
+            turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
         }
-        if (needs().needs_keys()) {
-            read_transposed<L>(c_, a_, a_.turned_values(), nullptr, d_state_, a_.key_gradients());
-            Weights::move_to_end(c_, a_.key_gradients());
-        }
-        if (!needs().needs_values()) return;
-        std::copy_n(c_.k, rows * c_.depth, a_.keys);
-        Weights::move_to_end(c_, a_.written_keys());
-        for_tiles<L>(rows, c_.width, [&]<class Tile>(std::type_identity<Tile>, index j, index e) {
-            Tile sum;
-            sum.clear();
-            sum.add(a_.written_keys().from(j), {d_state_.s + e, d_state_.row_step}, c_.depth);
-            sum.store(a_.value_gradients().from(j, e));
-        });
+        if (!Weights::carries_keys || !needs().needs_state()) return;
+        scale_state<L>(c_, c_.carry, d_state_);
+        moved_ = true;
+    }
+
+    /// What a pass writes that has no readers of its own.
+    void differentiate_unread() noexcept {
+        differentiate_values(true, false);
+        differentiate_keys(true, false);
     }
 
     /// Computes what the delta rule writes; the pairs among keys stay in a.inner.
     void solve() noexcept {
         std::swap(c_.scores, a_.inner);
-        form::solve_written(c_, where_, state_, a_.rest_rows());
+        form::solve_written(c_, where_, how_, state_, a_.rest_rows());
         std::swap(c_.scores, a_.inner);
     }
 
     /// Query head g: its own gradient, and what it adds to all others.
     void read(index g) noexcept {
         problem<A> const& call = *c_.call;
-        form::load_readers(c_, where_.query_side(call.q, g), 0, c_.count);
+        auto const from = where_.query_side(call.q, g);
+        form::find_readers(c_, from, how_, 0, c_.count, true);
         load_output_gradients(g);
-        if (how_.write) form_pairs();
-        differentiate_readers(how_.strict);
-        if (needs().d_q.empty()) return;
-        Weights::weigh_queries(c_, a_.query_gradients(), 0, c_.count);
-        auto const from = where_.query_side(call.q, g), to = where_.query_side(needs().d_q, g);
-        leave(from, to, a_.query_gradients(), add_.queries);
+        if (how_.write) {
+            score<L, Weights>(c_, 0, c_.count, how_.strict, c_.score_rows());
+            differentiate_values(g == 0, true);
+        }
+        row_factors<L> const factors = Weights::query_factors(c_);
+        auto const to = where_.query_side(needs().d_q, g);
+        a_.query_gradients = place({a_.d_q, c_.depth}, to, is_final(factors) && !add_.queries);
+        differentiate_readers(how_.strict, g == 0);
+        if (needs().d_q.empty() || a_.query_gradients.data != a_.d_q) return;
+        leave(from, to, a_.query_gradients, factors, add_.queries);
+    }
+
+    /// Whether gradients of keys or queries are those that are asked for as they are computed.
+    bool is_final(row_factors<L> const& factors) const noexcept {
+        composition const& what = c_.call->what;
+        return factors.data == nullptr && !what.turned && !what.delta &&
+               what.feature == feature_kind::identity && c_.call->depth == c_.depth;
+    }
+
+    /// Where gradients are computed: in the user's own rows where these are wanted and one matrix,
+    /// and what is computed is `final`, else in the buffer.
+    matrix<A> place(matrix<A> buffer, rows_by_token const& to, bool final) const noexcept {
+        if (!final || to.first.data == nullptr) return buffer;
+        matrix<A> const own = c_.in_place(to, how_, 0, c_.count);
+        return own.data == nullptr ? buffer : own;
     }
 
     /// d_num = scale d_o, or by the quotient rule d_num = f d_o and d_den = -f (d_o . num) / (den +
     /// eps) with f = scale / (den + eps).
     void load_output_gradients(index g) noexcept {
         problem<A> const& call = *c_.call;
-        matrix<A> const rows = a_.output_gradients();
-        form::load(c_, where_.query_side(call.o, g), 0, c_.count, call.width, rows);
+        auto const from = where_.query_side(call.o, g);
+        fill<L>(a_.d_den, A(0), whole_tiles(c_.count));
+        a_.output_gradients = {a_.d_num, c_.width};
+        if (!call.what.normalized && call.scale == 1 && call.width == c_.width) {
+            a_.output_gradients = place(a_.output_gradients, from, true);
+        }
+        matrix<A> const rows = a_.output_gradients;
+        if (rows.data != a_.d_num) return;
+        form::load(c_, from, 0, c_.count, call.width, rows);
         for (index t = 0; t < c_.count; ++t) {
             A factor = call.scale;
-            a_.d_den[t] = A(0);
             if (call.what.normalized) {
                 index const reader = g * where_.length + c_.tokens[t];
                 A const sum = where_.readings[reader] + call.eps;
@@ -163,68 +190,80 @@ private:
                 factor = call.scale / sum;
                 a_.d_den[t] = -factor * product / sum;
             }
-            auto const factors = L::broadcast(factor);
-            for (index e = 0; e < c_.width; e += L::width) {
-                L::store(rows.at(t, e), factors * L::load(rows.at(t, e)));
-            }
+            scale_row<L>(rows.at(t), rows.at(t), factor, c_.width);
         }
     }
 
-    void form_pairs() noexcept {
-        score<L, Weights>(c_, 0, c_.count, how_.strict, c_.score_rows());
+    /// dv: with the first readers what the state behind the chunk adds, and with all of them what
+    /// they see of it.
+    void differentiate_values(bool first, bool paired) noexcept {
         if (!needs().needs_values()) return;
-        add_transposed<L>(a_.value_gradients(), c_.score_rows(), a_.output_gradients(),
-                          whole_tiles(c_.count), c_.width);
+        scatter<L>(c_, first ? c_.keys() : matrix<A>{}, {d_state_.s, d_state_.row_step}, c_.depth,
+                   Weights::write_factors(c_), paired ? c_.score_rows() : matrix<A>{},
+                   a_.output_gradients, c_.width, a_.value_gradients);
     }
 
-    /// One set of readers, the queries or by the delta rule the keys, in c.q with the gradients of
-    /// what they read. Leaves their own gradients, and c.q as the state in front meets it.
-    void differentiate_readers(bool strict) noexcept {
-        index const rows = whole_tiles(c_.count);
-        bool const pairs = how_.write && (needs().needs_queries() || needs().needs_keys());
+    /// The same for dk.
+    void differentiate_keys(bool first, bool paired) noexcept {
+        if (!needs().needs_keys()) return;
+        A const* const factors = Weights::write_factors(c_);
+        matrix<A> const by = first ? turn_state<L>(a_, d_state_) : matrix<A>{};
+        scatter<L>(c_, first ? c_.values() : matrix<A>{}, by, c_.width, factors,
+                   paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth,
+                   a_.key_gradients);
+        if (!first) return;
+        add_normalizer<L>(c_, factors, nullptr, d_state_.normalizer, a_.key_gradients);
+    }
+
+    /// One set of readers, the queries or by the delta rule the keys, with the gradients of what
+    /// they read: their own gradients, and what they add to those of the keys and the state.
+    void differentiate_readers(bool strict, bool first) noexcept {
         A const* const factors = Weights::read_factors(c_, 0);
-        if (pairs) differentiate_pairs<L, Weights>(c_, a_, strict);
+        bool const paired = how_.write && (needs().needs_queries() || needs().needs_keys());
+        if (paired) differentiate_pairs<L, Weights>(c_, a_, strict);
+        if (how_.write) differentiate_keys(first, true);
         if (needs().needs_queries()) {
-            turn<L>(a_.output_gradients(), rows, c_.width, a_.turned_output_gradients());
-            read_transposed<L>(c_, a_, a_.turned_output_gradients(), a_.d_den, state_,
-                               a_.query_gradients());
-            add_rows<L>(a_.query_gradients(), factors, a_.pair_gradients(), c_.keys(), rows,
-                        how_.write ? rows : 0, c_.depth);
+            matrix<A> const by = turn_state<L>(a_, state_);
+            gather<L>(c_, a_.output_gradients, by, c_.width, factors,
+                      paired ? a_.pair_gradients() : matrix<A>{}, c_.keys(), c_.depth,
+                      a_.query_gradients);
+            add_normalizer<L>(c_, factors, a_.d_den, state_.normalizer, a_.query_gradients);
             adjoint::add_readers(c_, a_);
         }
-        if (how_.write && needs().needs_keys()) {
-            add_transposed<L>(a_.key_gradients(), a_.pair_gradients(), c_.queries(), rows,
-                              c_.depth);
-        }
         if (!needs().needs_state()) return;
-        for (index i = 0; factors != nullptr && i < c_.count; ++i) {
-            scale_row<L>(c_.queries().at(i), L::broadcast(factors[i]), c_.depth);
+        matrix<A> readers = c_.reader_rows;
+        for (index i = 0; factors != nullptr && i < whole_tiles(c_.count); ++i) {
+            scale_row<L>(c_.queries().at(i), readers.at(i), factors[i], c_.depth);
         }
+        if (factors != nullptr) readers = c_.queries();
         bool const moves = how_.write && !moved_;
-        differentiate_state<L>(c_, a_, moves ? c_.carry : a_.ones, d_state_);
+        differentiate_state<L>(c_, a_, readers, moves ? c_.carry : a_.ones, d_state_);
         moved_ = moved_ || moves;
     }
 
     /// The delta rule's own readers: the keys, after the transposed solve.
     void read_by_keys() noexcept {
         solve_transposed<L>(c_, a_);
-        form::load_readers(c_, where_.key_side(c_.call->k), 0, c_.count);
+        form::find_readers(c_, where_.key_side(c_.call->k), how_, 0, c_.count, true);
+        a_.output_gradients = {a_.d_num, c_.width};
+        a_.query_gradients = {a_.d_q, c_.depth};
         for (index i = 0; i < c_.count * c_.width; ++i) a_.d_num[i] = -a_.d_v[i];
-        fill<L>(a_.output_gradients().at(c_.count), A(0),
-                (whole_tiles(c_.count) - c_.count) * c_.width);
-        differentiate_readers(true);
+        form::clear_tail(c_.count, a_.output_gradients);
+        differentiate_readers(true, false);
     }
 
     void leave_written() noexcept {
         problem<A> const& call = *c_.call;
-        Weights::weigh_keys(c_, a_.key_gradients());
+        row_factors<L> const factors = Weights::key_factors(c_);
         if (call.what.delta) {
-            Weights::weigh_queries(c_, a_.query_gradients(), 0, c_.count);
+            row_factors<L> const back = Weights::query_factors(c_);
+            factors.apply(a_.key_gradients, c_.count, c_.depth);
+            back.apply(a_.query_gradients, c_.count, c_.depth);
             for (index i = 0; i < c_.count * c_.depth; ++i) a_.d_k[i] += a_.d_q[i];
         }
-        if (!needs().d_k.empty()) {
-            leave(where_.key_side(call.k), where_.key_side(needs().d_k), a_.key_gradients(),
-                  add_.written);
+        if (!needs().d_k.empty() && a_.key_gradients.data == a_.d_k) {
+            leave(where_.key_side(call.k), where_.key_side(needs().d_k), a_.key_gradients,
+                  call.what.delta ? row_factors<L>{} : factors, add_.written);
         }
         for (index t = 0; t < c_.count; ++t) {
             auto const to = [&](tensor const& gradient, A* values, index channels) {
@@ -232,23 +271,40 @@ private:
                 leave_row<L>(where_.key_side(gradient, c_.tokens[t]), values, channels,
                              add_.written, a_.row[0]);
             };
-            to(needs().d_v, a_.value_gradients().at(t), call.width);
+            if (a_.value_gradients.data == a_.d_v) {
+                to(needs().d_v, a_.value_gradients.at(t), call.width);
+            }
             to(needs().d_beta, c_.beta + t, 1);
             if (call.what.decay == decay_kind::constant) continue;
-            to(needs().d_gate, a_.gate_terms().at(t), call.what.per_channel() ? call.depth : 1);
+            index const channels = call.what.per_channel() ? call.channels() : 1;
+            A* const gates = a_.gate_terms().at(t);
+            bool const twice = call.what.per_channel() && channels < call.depth;
+            for (index d = 0; twice && d < channels; ++d) gates[d] += gates[channels + d];
+            to(needs().d_gate, gates, channels);
         }
         if (call.what.decay == decay_kind::constant && needs().wants_gate()) {
             *a_.constant += double(std::accumulate(a_.terms, a_.terms + c_.count, A(0)));
         }
     }
 
-    /// Leaves gradients of keys or queries, taken back through their turn and the feature map.
+    /// Leaves gradients of weighted keys or queries, taken back through their weights, their turn
+    /// and the feature map.
     void leave(rows_by_token const& from, rows_by_token const& to, matrix<A> gradients,
-               bool add) noexcept {
+               row_factors<L> const& factors, bool add) noexcept {
         feature_kind const feature = c_.call->what.feature;
-        index const channels = c_.call->depth;
+        bool const turned = c_.call->what.turned;
+        index const channels = c_.call->channels();
+        if (factors.data != nullptr && feature == feature_kind::identity && !turned && !add &&
+            is_plain<A>(to.first) && channels == c_.depth) {  // in one go
+            for (index t = 0; t < c_.count; ++t) {
+                scale_row<L>(reinterpret_cast<A*>(to[c_.tokens[t]].data), gradients.at(t),
+                             factors.from(t).data, channels, factors.step);
+            }
+            return;
+        }
+        factors.apply(gradients, c_.count, c_.depth);
         for (index t = 0; t < c_.count; ++t) {
-            if (c_.call->what.turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
+            if (turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
             if (feature != feature_kind::identity) {
                 load_row<L>(a_.row[0], from[c_.tokens[t]], channels, c_.depth);
                 differentiate_feature<L>(feature, a_.row[0], gradients.at(t), a_.row[1], channels,

@@ -108,10 +108,14 @@ private:
         }
     }
 
-    /// Moves `to` past the places [begin, begin + count) without reading anything.
-    void write_only(site<A> const& where, pass const& how, head_state<A> const& to, index begin,
-                    index count) noexcept {
-        form::write_only(chunk_, where, how, to, begin, count);
+    /// Moves a state past the places [begin, begin + count) without reading anything.
+    void write_only(site<A> const& where, pass const& how, head_state<A> const& from,
+                    head_state<A> const& to, index begin, index count) noexcept {
+        if (!weights::scales_state) {
+            return form::write_only(chunk_, where, how, from, to, begin, count);
+        }
+        if (from.s != to.s) copy(from, to);
+        form::write_only(chunk_, where, how, to, to, begin, count);
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
@@ -135,12 +139,16 @@ private:
         bool const needs_last = !how.read || (!mine_.d_out.empty() && mine_.wants_gate());
         if (!store && !needs_last) return;
         index const chunks = chunks_of(where.length);
+        auto const before = [&](index c) {
+            bool const kept = store && c % every_ == 0 && c < chunks;
+            return kept ? state_at(stored_ + c / every_ * state_size()) : base::state(0);
+        };
+        if (store && chunks > 0) copy(base::state(0), before(0));
         for (index c = 0; c < chunks; ++c) {
-            if (store && c % every_ == 0) {
-                copy(base::state(0), state_at(stored_ + c / every_ * state_size()));
-            }
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
-            if (c + 1 < chunks || needs_last) write_only(where, how, base::state(0), begin, count);
+            if (c + 1 < chunks || needs_last) {
+                write_only(where, how, before(c), before(c + 1), begin, count);
+            }
         }
     }
 
@@ -153,8 +161,7 @@ private:
         if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
             copy(stored, between(first));
             for (index i = first; i < c; ++i) {
-                copy(between(i), between(i + 1));
-                write_only(where, how, between(i + 1), i * piece_, piece_);
+                write_only(where, how, between(i), between(i + 1), i * piece_, piece_);
             }
         }
         return between(c);
@@ -177,8 +184,7 @@ private:
         for (index first = begin;;) {
             head_state<A> const before = first == begin ? state : state_at(spare_);
             if (first > begin) {
-                copy(state, before);
-                write_only(where, how, before, begin, first - begin);
+                write_only(where, how, state, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, add_);
             look_back(one, first, how.read && how.write && stores_states());

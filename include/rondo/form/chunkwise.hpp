@@ -16,23 +16,32 @@ struct chunkwise_form {
     /// Takes the places [begin, begin + count) of a pass, at most c.rows of them.
     static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
                         pass const& how, index begin, index count) noexcept {
+        advance(c, where, state, state, how, begin, count);
+    }
+
+    /// The same with another place for the state behind them; the one in front is left as it is
+    /// unless Weights::scales_state.
+    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
+                        head_state<A> const& to, pass const& how, index begin,
+                        index count) noexcept {
         if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
-            advance(c, where, state, how, begin, half);
-            return advance(c, where, state, how, begin + half, count - half);
+            advance(c, where, state, to, how, begin, half);
+            return advance(c, where, to, to, how, begin + half, count - half);
         }
-        look_ahead(c, where, how, c.next_head < 0 ? begin + count : c.next_place);
-        if (how.write) load_written(c, where, how.read);
-        if (how.write && c.call->what.delta) solve_written(c, where, state);
+        look_ahead(c, where, how, begin + count);
+        if (how.write) load_written(c, where, how, how.read);
+        if (how.write && c.call->what.delta) solve_written(c, where, how, state);
         for (index g = 0; how.read && g < c.call->group(); ++g) {
             for (index first = 0; first < count; first += c.readers) {
                 read(c, where, state, how, first, std::min(c.readers, count - first), g);
             }
         }
         if (!how.write) return;
-        Weights::move_to_end(c, c.keys());
-        write_state<L>(c, c.keys(), c.values(), c.carry, state);
-        if (c.call->what.normalized) write_normalizer<L>(c, c.keys(), state);
+        A const* const factors = Weights::write_factors(c);
+        constexpr bool carries_keys = Weights::carries_keys;
+        write_state<L, carries_keys>(c, c.keys(), weigh_values(c, factors), c.carry, state, to);
+        if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
     /// Notes the chunk's tokens and takes their gates; false when it must be halved first.
@@ -42,16 +51,19 @@ struct chunkwise_form {
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         if (c.call->what.turned) c.turns.hold(c.tokens, count);
-        auto const gates = where.key_side(c.call->gate);
-        return Weights::load_gates(
-            c, state, [&](index t) { return gates[c.tokens[t]]; }, how);
+        auto gates = where.key_side(c.call->gate);
+        index const* tokens = c.tokens;
+        if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
+        return Weights::load_gates(c, state, gates, tokens, how);
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
     /// readers follow.
-    static void load_written(chunk<L>& c, site<A> const& where, bool paired) noexcept {
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how,
+                             bool paired) noexcept {
         problem<A> const& call = *c.call;
-        pack(c, where.key_side(call.k), 0, c.count, c.keys());
+        c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
+                          Weights::key_factors(c), true);
         load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
@@ -60,25 +72,25 @@ struct chunkwise_form {
             }
             fill<L>(c.beta + c.count, A(0), whole_tiles(c.count) - c.count);
         }
-        Weights::weigh_keys(c, c.keys());
         if (paired || call.what.delta) {
             turn<L>(c.keys(), whole_tiles(c.count), c.depth, c.turned_keys());
         }
     }
 
-    /// Loads and weighs readers [first, first + count) of the chunk, rows of queries or of keys.
-    static void load_readers(chunk<L>& c, rows_by_token const& from, index first,
-                             index count) noexcept {
-        pack(c, from, first, count, c.queries());
-        Weights::weigh_queries(c, c.queries(), first, count);
+    /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys: in
+    /// whole packs, or as left factors alone.
+    static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
+                             index count, bool in_packs = false) noexcept {
+        c.reader_rows = find(c, from, how, first, count, c.queries(),
+                             Weights::query_factors(c).from(first), in_packs);
     }
 
     /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
-    static void solve_written(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                              matrix<A> rest = {nullptr, 0}) noexcept {
+    static void solve_written(chunk<L>& c, site<A> const& where, pass const& how,
+                              head_state<A> const& state, matrix<A> rest = {nullptr, 0}) noexcept {
         for (index first = 0; first < c.count; first += c.readers) {
             index const count = std::min(c.readers, c.count - first);
-            load_readers(c, where.key_side(c.call->k), first, count);
+            find_readers(c, where.key_side(c.call->k), how, first, count);
             score<L, Weights>(c, first, count, true, c.score_rows());
             solve<L>(c, Weights::read_factors(c, first), state, first, count, rest);
         }
@@ -96,62 +108,110 @@ struct chunkwise_form {
         fill<L>(to.at(count), A(0), (whole_tiles(count) - count) * to.row_step);
     }
 
-    /// Packs rows of keys or queries, maps and turns them.
-    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count,
-                     matrix<A> to) noexcept {
+    /// Where rows of keys or queries are: as the user has them where nothing is to be done to them
+    /// (products read a row of their left factor too rarely to pay for a copy), else in `buffer`.
+    static matrix<A> find(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
+                          index count, matrix<A> buffer, row_factors<L> const& factors,
+                          bool in_packs) noexcept {
+        composition const& what = c.call->what;
+        bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
+        if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
+            whole) {
+            matrix<A> const rows = c.in_place(from, how, first, count);
+            if (rows.data != nullptr) return rows;
+        }
+        pack(c, from, first, count, buffer, factors);
+        return buffer;
+    }
+
+    /// Packs rows of keys or queries, maps, turns and weighs them.
+    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count, matrix<A> to,
+                     row_factors<L> const& factors) noexcept {
         problem<A> const& call = *c.call;
         bool const mapped = call.what.feature != feature_kind::identity;
-        // Turned on the way, where memory holds whole packs: one write and one read less.
-        bool const turns = call.what.turned && !mapped && count > 0 && call.depth == c.depth &&
-                           is_plain<A>(from[c.tokens[first]]);
-        if (turns) {
-            for (index t = 0; t < count; ++t) {
-                std::byte const* const data = from[c.tokens[first + t]].data;
-                auto const* const row = reinterpret_cast<A const*>(data);
-                c.turns[first + t].turn(row, to.at(t), c.depth);
+        bool const weighed = factors.data != nullptr;
+        // Turned or weighed on the way, where memory holds whole packs: one write and read less.
+        bool const at_once = (call.what.turned || weighed) && !mapped && count > 0 &&
+                             call.depth == c.depth && is_plain<A>(from.first);
+        if (at_once) {
+            auto const row = [&](index t) {
+                return reinterpret_cast<A const*>(from[c.tokens[first + t]].data);
+            };
+            if (call.what.turned) {
+                c.turns.turn(first, count, row, to);
+                factors.apply(to, count, c.depth);
+            } else {
+                for (index t = 0; t < count; ++t) {
+                    scale_row<L>(to.at(t), row(t), factors.from(t).data, c.depth, factors.step);
+                }
             }
             return clear_tail(count, to);
         }
-        load(c, from, first, count, call.depth, to);
+        load(c, from, first, count, call.channels(), to);
         for (index t = 0; mapped && t < count; ++t) {
-            apply_feature<L>(call.what.feature, to.at(t), call.depth, c.depth);
+            apply_feature<L>(call.what.feature, to.at(t), call.channels(), c.depth);
         }
-        for (index t = 0; call.what.turned && t < count; ++t) {
-            c.turns[first + t].turn(to.at(t), to.at(t), c.depth);
+        if (call.what.turned) {
+            c.turns.turn(
+                first, count, [&](index t) { return to.at(t); }, to);
         }
+        factors.apply(to, count, c.depth);
     }
 
 private:
-    /// Notes the rows that the next chunk will read.
-    static void look_ahead(chunk<L>& c, site<A> where, pass const& how, index begin) noexcept {
+    /// The values as the state behind the chunk has them.
+    static matrix<A> weigh_values(chunk<L> const& c, A const* factors) noexcept {
+        if (factors == nullptr) return c.values();
+        matrix<A> const to{c.written, c.width};
+        for (index j = 0; j < whole_tiles(c.count); ++j) {
+            scale_row<L>(to.at(j), c.values().at(j), factors[j], c.width);
+        }
+        return to;
+    }
+
+    /// Notes the rows that the next chunk will read, or this head's share of them.
+    static void look_ahead(chunk<L>& c, site<A> const& where, pass const& how,
+                           index behind) noexcept {
         problem<A> const& call = *c.call;
-        if (c.next_head >= 0) where.head = c.next_head;
+        bool const alone = c.next_place < 0;
+        heads_ahead const heads = alone ? heads_ahead{where.head} : c.ask;
+        index const place = alone ? behind : c.next_place;
+        index const count = std::clamp<index>(where.length - place, 0, c.count);
+        index const first = heads.share(count), share = heads.share(count, 1) - first;
+        for (index r = 0; r < share; ++r) {
+            c.next_tokens[r] = how.token(place + first + r, where.length);
+        }
         c.ahead.clear();
-        index const count = std::min<index>(c.count, where.length - begin);
-        for (index r = 0; r < count; ++r) {
-            c.next_tokens[r] = how.token(begin + r, where.length);
-        }
-        auto const note = [&](rows_by_token const& rows, index channels) {
-            c.ahead.add(rows, channels, c.next_tokens, count);
-        };
-        if (how.write) {
-            if (call.what.per_channel()) note(where.key_side(call.gate), call.depth);
-            note(where.key_side(call.k), call.depth);
-            note(where.key_side(call.v), call.width);
-        }
-        for (index g = 0; how.read && g < call.group(); ++g) {
-            note(where.query_side(call.q, g), call.depth);
-            note(where.query_side(call.o, g), call.width);
+        index const together = heads.count > 1 ? 1 : share;
+        for (index r = 0; r < share; r += together) {
+            note_rows(c, where, how, heads, c.next_tokens + r, together);
         }
         index const readers = how.read ? call.group() : 0;
         index const products = readers + (how.write ? 1 : 0) + (call.what.delta ? 1 : 0);
         c.ahead.pace(products * calls_between<L>(whole_tiles(c.count), c.depth, c.width));
     }
 
+    static void note_rows(chunk<L>& c, site<A> const& where, pass const& how,
+                          heads_ahead const& heads, index const* tokens, index count) noexcept {
+        problem<A> const& call = *c.call;
+        auto const note = [&](tensor const& x, index channels, index group = 1) {
+            rows_by_token const rows{x.at(where.batch, heads.first * group, where.first), x.time};
+            c.ahead.add(rows, channels, tokens, count, x.head, heads.count * group);
+        };
+        if (how.write) {
+            if (call.what.per_channel()) note(call.gate, call.channels());
+            note(call.k, call.channels());
+            note(call.v, call.width);
+        }
+        if (!how.read) return;
+        note(call.q, call.channels(), call.group());
+        note(call.o, call.width, call.group());
+    }
+
     /// The outputs of query head g for the readers [first, first + count).
     static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
                      index first, index count, index g) noexcept {
-        load_readers(c, where.query_side(c.call->q, g), first, count);
+        find_readers(c, where.query_side(c.call->q, g), how, first, count);
         if (how.write) score<L, Weights>(c, first, count, how.strict, c.score_rows());
         A const* const factors = Weights::read_factors(c, first);
         bool const directly = where.template leaves_packs<L>();

@@ -41,6 +41,7 @@ struct cut {
     index heads;
     // Sequences with fewer tokens are walked one by one, each as it would be in a call of its own.
     index recurrent_below = 0;
+    index ask_heads = 1;  // whose rows are asked for together along a path
 };
 
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
@@ -70,19 +71,20 @@ public:
     void run(index sequence, index first, index last) noexcept {
         for (pass const& how : call_.passes) {
             for (index h = first; h < last; ++h) begin(how, sequence, h, h - first);
+            divide(how, last - first);
             index const length = call_.length_of(sequence);
             // Time outermost: with memory [batch, time, head, channel] a token's heads are
             // neighbours.
             for (index t = 0; t < length; t += cut_.piece) {
                 index const count = std::min(cut_.piece, length - t);
                 for (index h = first; h < last; ++h) {
-                    bool const wraps = h + 1 == last;
-                    chunk_.next_head = wraps ? first : h + 1;
-                    chunk_.next_place = wraps ? t + cut_.piece : t;
+                    index const side_by_side = how.order != nullptr ? cut_.ask_heads : 1;
+                    chunk_.ask = heads_ahead::of(h, first, last, side_by_side);
+                    chunk_.next_place = chunk_.ask.first == first ? t + cut_.piece : t;
                     advance(place(sequence, h, h - first), how, t, count, h - first);
                 }
             }
-            for (index h = first; h < last; ++h) end(sequence, h, h - first);
+            for (index h = first; h < last; ++h) end(how, sequence, h, h - first);
         }
     }
 
@@ -133,7 +135,14 @@ protected:
         }
     }
 
-    void end(index sequence, index head, index slot) noexcept {
+    /// A whole window is read by all in the same way: what they divide by is taken to the state.
+    void divide(pass const& how, index heads) noexcept {
+        chunk_.divided = how.read && !how.write;
+        for (index h = 0; chunk_.divided && h < heads; ++h) weights::divide(chunk_, state(h));
+    }
+
+    void end(pass const& how, index sequence, index head, index slot) noexcept {
+        if (!how.write) return;
         carried<A> const to = call_.part(call_.out, sequence, head);
         if (to.s == nullptr) return;
         head_state<A> const from = state(slot);

@@ -25,11 +25,11 @@ public:
         };
         bool const several_read = passes([](pass const& x) { return x.read; }) > 1;
         bool const several_written = passes([](pass const& x) { return x.write; }) > 1;
-        reserve(memory, &adjoint_problem<A>::d_q, several_read, p.group(), p.depth);
-        reserve(memory, &adjoint_problem<A>::d_k, several_written, 1, p.depth);
+        reserve(memory, &adjoint_problem<A>::d_q, several_read, p.group(), p.channels());
+        reserve(memory, &adjoint_problem<A>::d_k, several_written, 1, p.channels());
         reserve(memory, &adjoint_problem<A>::d_v, several_written, 1, p.width);
         if (p.what.decay != decay_kind::constant) {
-            index const channels = p.what.per_channel() ? p.depth : 1;
+            index const channels = p.what.per_channel() ? p.channels() : 1;
             reserve(memory, &adjoint_problem<A>::d_gate, several_written, 1, channels);
         }
         reserve(memory, &adjoint_problem<A>::d_beta, several_written, 1, 1);

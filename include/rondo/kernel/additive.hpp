@@ -26,17 +26,26 @@ struct additive_weights : unweighted<L> {
     static constexpr A nothing = -std::numeric_limits<A>::infinity();
 
     /// Loads logits; false when the chunk spans too wide a range to share one reference.
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
-                           pass const& how) noexcept {
-        if (!how.write) return invert_total(c, state);
+    static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
+                           index const* tokens, pass const& how) noexcept {
+        if (!how.write) return c.divided || invert_total(c, state);
         // A gate a token fills one pack with equal lanes: its channel stride is 0.
         index const channels = per_channel(c) ? c.call->depth : c.gates;
-        for (index t = 0; t < c.count; ++t) {
-            load_row<L>(c.gate_rows().at(t), gate_row(t), channels, c.gates);
+        matrix<A> logits;
+        bool const whole = tokens == c.tokens && channels == c.gates;
+        if (whole) logits = c.in_place(gates, how, 0, c.count);
+        if (logits.data == nullptr) {
+            logits = c.gate_rows();
+            for (index t = 0; t < c.count; ++t) {
+                load_row<L>(logits.at(t), gates[tokens[t]], channels, c.gates);
+            }
         }
-        if (how.read && c.count > 1 && !near_enough(c, state)) return false;
-        for (index g = 0; g < c.gates; g += L::width) weigh(c, state, g);
+        bool near = true;
+        for (index g = 0; g < c.gates; g += L::width) {
+            near = find_highest(c, state, logits, g) && near;
+        }
+        if (how.read && c.count > 1 && !near) return false;
+        for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
         // Most chunks leave the maximum of most channels where it is.
         scale_state<L>(c, c.entry, state);
         fill<L>(c.carry, A(1), c.depth);
@@ -46,13 +55,23 @@ struct additive_weights : unweighted<L> {
     static constexpr bool scales_state = true;
 
     /// q_i / D_i
-    static void weigh_queries(chunk<L> const& c, matrix<A> rows, index first,
-                              index count) noexcept {
-        for (index i = 0; i < count; ++i) multiply(c, rows.at(i), inverse(c).at(first + i));
+    static row_factors<L> query_factors(chunk<L> const& c) noexcept {
+        if (c.divided) return {};
+        return {c.inverse, inverse(c).row_step, per_channel(c) ? 1 : 0};
     }
     /// k_j exp(z_j - m)
-    static void weigh_keys(chunk<L> const& c, matrix<A> rows) noexcept {
-        for (index j = 0; j < c.count; ++j) multiply(c, rows.at(j), c.gate_rows().at(j));
+    static row_factors<L> key_factors(chunk<L> const& c) noexcept {
+        return {c.gate, c.gates, per_channel(c) ? 1 : 0};
+    }
+
+    /// Divides the state by the sums, once for all readers of a whole window.
+    static void divide(chunk<L> const& c, head_state<A> const& state) noexcept {
+        for (index d = 0; d < c.depth; d += L::width) {
+            P const sum = per_channel(c) ? L::load(state.sum + d) : L::broadcast(state.sum[0]);
+            L::store(c.entry + d, inverted(sum));
+        }
+        scale_state<L>(c, c.entry, state);
+        fill<L>(state.sum, A(1), c.gates);
     }
 
     /// 1 / D_i; a row for each reader, or one for all when the window is the whole sequence.
@@ -78,32 +97,28 @@ private:
         return true;
     }
 
-    static bool near_enough(chunk<L> const& c, head_state<A> const& state) noexcept {
-        for (index g = 0; g < c.gates; g += L::width) {
-            P highest = L::load(state.max + g), first = highest;
-            for (index t = 0; t < c.count; ++t) {
-                highest = L::max(highest, L::load(c.gate_rows().at(t, g)));
-                first = L::where_less(L::broadcast(nothing), first, first, highest);
-            }
-            if (L::any_less(first + L::broadcast(limit), highest)) return false;
+    /// Leaves the maximum past the chunk in c.carry; whether all readers' maxima are near it.
+    static bool find_highest(chunk<L> const& c, head_state<A> const& state, matrix<A> logits,
+                             index g) noexcept {
+        P highest = L::load(state.max + g), first = highest;
+        for (index t = 0; t < c.count; ++t) {
+            highest = L::max(highest, L::load(logits.at(t, g)));
+            first = L::where_less(L::broadcast(nothing), first, first, highest);
         }
-        return true;
+        L::store(c.carry + g, highest);
+        return !L::any_less(first + L::broadcast(limit), highest);
     }
 
     /// Turns one pack of logits into weights, and moves the state's maximum and sum past the chunk.
-    static void weigh(chunk<L>& c, head_state<A> const& state, index g) noexcept {
-        P const before = L::load(state.max + g);
-        P highest = before;
-        for (index t = 0; t < c.count; ++t) {
-            highest = L::max(highest, L::load(c.gate_rows().at(t, g)));
-        }
+    static void weigh(chunk<L>& c, head_state<A> const& state, matrix<A> logits, index g) noexcept {
+        P const before = L::load(state.max + g), highest = L::load(c.carry + g);
         P const none = L::broadcast(nothing);
         P const reference = L::where_less(none, highest, highest, L::broadcast(A(0)));
         P const carry = L::exp(before - reference);
         P const earlier = L::load(state.sum + g) * carry;
         P sum = L::broadcast(A(0));  // of this chunk alone: rounds against its own size
         for (index t = 0; t < c.count; ++t) {
-            P const weight = L::exp(L::load(c.gate_rows().at(t, g)) - reference);
+            P const weight = L::exp(L::load(logits.at(t, g)) - reference);
             sum = sum + weight;
             L::store(c.gate_rows().at(t, g), weight);
             if (!c.one_window) L::store(inverse(c).at(t, g), inverted(earlier + sum));
@@ -112,13 +127,6 @@ private:
         L::store(state.sum + g, earlier + sum);
         for (index d = g; d < (per_channel(c) ? g + L::width : c.depth); d += L::width) {
             L::store(c.entry + d, carry);
-        }
-    }
-
-    static void multiply(chunk<L> const& c, A* values, A const* factors) noexcept {
-        index const step = per_channel(c) ? 1 : 0;
-        for (index d = 0; d < c.depth; d += L::width) {
-            L::store(values + d, L::load(values + d) * L::load(factors + step * d));
         }
     }
 };

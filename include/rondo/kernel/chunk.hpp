@@ -40,40 +40,46 @@ struct chunk {
 
     problem<A> const* call;
     index depth, width;  // padded
+    index steps;         // of products over the depth: whole tiles, fewer than whole packs
     index gates;         // channels of a gate row: depth, or one pack
     index rows;
     index readers;            // rows of q, scores and out: longer chunks are read in blocks
     index columns;            // of scores: rows in whole packs
     index count = 0;          // tokens in this chunk
-    bool one_window = false;  // additive: every reader has the whole sequence as its window
+    bool one_window = false;  // additive: every reader has the whole sequence as its window,
+    bool divided = false;     // by whose sums the state is divided already
 
-    index* tokens;       // [rows]   where each row lies in time
-    A* k;                // [rows, depth]
-    A* turned;           // [depth, columns]  k transposed
-    A* v;                // [rows, width]   values; with the delta rule what is written
-    A* gate;             // [rows + 1, gates]  factors or weights made of the gates
-    A* inverse;          // [rows, gates]      their inverses, or those of the windows' sums
-    A* beta;             // [rows]
-    A* pair_weights;     // [columns]  of one reader
-    A* entry;            // [depth]    factors that the state was brought to before the chunk
-    A* carry;            // [depth]    its factors over the chunk
-    A* q;                // [readers, depth]
-    A* scores;           // [readers, columns]
-    A* out;              // [readers, width]
-    A* sums;             // [readers]  denominators
-    A* partial;          // [width]    what earlier passes left
-    row_turns<L> turns;  // of the tokens, with positions fused into the operator
+    index* tokens;     // [rows]   where each row lies in time
+    A* k;              // [rows, depth]
+    A* turned;         // [depth, columns]  k transposed
+    A* v;              // [rows, width]     values; with the delta rule what is written
+    A* written;        // [rows, width]     the same as the state behind the chunk has it
+    A* gate;           // [rows + 1, gates]  factors or weights made of the gates
+    A* inverse;        // [rows, gates]      their inverses, or those of the windows' sums
+    A* write_factors;  // [rows]     what the state behind the chunk has of each key
+    A* beta;           // [rows]
+    A* pair_weights;   // [columns]  of one reader
+    A* entry;          // [depth]    factors that the state was brought to before the chunk
+    A* carry;          // [depth]    its factors over the chunk
+    A* q;              // [readers, depth]
+    A* scores;         // [readers, columns]
+    A* out;            // [readers, width]
+    A* sums;           // [readers]  denominators
+    A* partial;        // [width]    what earlier passes left
+    matrix<A> key_rows, reader_rows;  // k and q, or the user's own
+    row_turns<L> turns;               // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
-    index next_head = -1;   // of this head (or the same when -1)
-    index next_place = -1;  // from this place on
+    heads_ahead ask{};      // of these heads,
+    index next_place = -1;  // from this place on; or of the same head, behind its chunk, when -1
 
     static chunk carve(arena& memory, problem<A> const& call, index rows) {
         chunk c{};
         c.call = &call;
         c.depth = padded<L>(call.depth);
         c.width = padded<L>(call.width);
+        c.steps = whole_tiles(call.depth);
         c.gates = call.what.per_channel() ? c.depth : padded<L>(1);
         c.rows = whole_tiles(rows);
         c.readers = std::min(c.rows, most_readers);
@@ -85,6 +91,10 @@ struct chunk {
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
         c.inverse = memory.template take<A>(c.rows * c.gates);
+        bool const per_token =
+            call.what.decay == decay_kind::constant || call.what.decay == decay_kind::scalar;
+        c.written = memory.template take<A>(per_token ? c.rows * c.width : 0);
+        c.write_factors = memory.template take<A>(per_token ? c.rows : 0);
         c.beta = memory.template take<A>(c.rows);
         c.pair_weights = memory.template take<A>(c.columns);
         c.entry = memory.template take<A>(c.depth);
@@ -101,7 +111,17 @@ struct chunk {
         return c;
     }
 
-    matrix<A> keys() const noexcept { return {k, depth}; }
+    /// The user's rows of the tokens [first, first + n) as one matrix; null where they are none, or
+    /// no whole tiles.
+    matrix<A> in_place(rows_by_token const& from, pass const& how, index first,
+                       index n) const noexcept {
+        if (!is_plain<A>(from.first) || how.order != nullptr || n % tile_rows != 0) return {};
+        index const step = from.time / index(sizeof(A));
+        auto* const data = reinterpret_cast<A*>(from[tokens[first]].data);
+        return {data, how.reversed ? -step : step};
+    }
+
+    matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
     matrix<A> values() const noexcept { return {v, width}; }
     matrix<A> gate_rows() const noexcept { return {gate, gates}; }

@@ -39,11 +39,11 @@ inline void mask_pairs(matrix<typename L::value> scores, index first, index coun
         fill<L>(scores.at(r), typename L::value(0), columns);
 }
 
-/// The weighted pairs of the readers in c.q with the chunk's keys.
+/// The weighted pairs of the readers with the chunk's keys.
 template <class L, class Weights>
 inline void score(chunk<L>& c, index first, index count, bool strict,
                   matrix<typename L::value> scores) noexcept {
-    multiply_pairs<L>(c.queries(), c.turned_keys(), c.depth, first, count, scores);
+    multiply_pairs<L>(c.reader_rows, c.turned_keys(), c.steps, first, count, scores);
     Weights::weigh_pairs(c, scores, first, count);
     mask_pairs<L>(scores, first, count, strict);
 }
@@ -54,14 +54,14 @@ template <class L, class Tile>
                                              head_state<typename L::value> const& state, index keys,
                                              index row, index e, Tile& sum) noexcept {
     sum.clear();
-    auto next = c.ahead.take(c.depth / tile_rows);
-    sum.add(c.queries().from(row), {state.s + e, state.row_step}, c.depth,
+    auto next = c.ahead.take(c.steps / tile_rows);
+    sum.add(c.reader_rows.from(row), {state.s + e, state.row_step}, c.steps,
             [&] { lines_ahead::ask(next); });
     if (factors != nullptr) sum.scale(factors + row);
     sum.add(c.score_rows().from(row), c.values().from(0, e), keys);
 }
 
-/// The denominators of the readers in c.q: the same sum with every value 1.
+/// The denominators of the readers: the same sum with every value 1.
 template <class L>
 inline void sum_readers(chunk<L>& c, typename L::value const* factors,
                         head_state<typename L::value> const& state, index count,
@@ -70,7 +70,7 @@ inline void sum_readers(chunk<L>& c, typename L::value const* factors,
     for (index r = 0; r < count; ++r) {
         auto total = L::broadcast(A(0));
         for (index d = 0; d < c.depth; d += L::width) {
-            total = L::fma(L::load(c.queries().at(r, d)), L::load(state.normalizer + d), total);
+            total = L::fma(L::load(c.reader_rows.at(r, d)), L::load(state.normalizer + d), total);
         }
         if (factors != nullptr) total = total * L::broadcast(factors[r]);
         for (index j = 0; j < keys; j += L::width) total = total + L::load(c.score_rows().at(r, j));

@@ -21,13 +21,16 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
-/// S = carry S + sum_j k_j v_j^T over rows of keys and values.
-template <class L>
+/// T = carry S + sum_j k_j v_j^T over rows of keys and values, or carry (S + sum_j k_j v_j^T). T
+/// may be S.
+template <class L, bool CarriesKeys = false>
 inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
                         matrix<typename L::value> values, typename L::value const* carry,
-                        head_state<typename L::value> const& state) noexcept {
+                        head_state<typename L::value> const& state,
+                        head_state<typename L::value> const& to) noexcept {
     index const count = whole_tiles(c.count);
-    for_tiles<L>(c.depth, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
+    index const rows = state.s == to.s ? c.steps : c.depth;  // the others are zero, and stay so
+    for_tiles<L>(rows, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
         // The chunk is summed by itself and then added: a long sequence of small terms would
         // otherwise round against the large state one by one.
         Tile sum;
@@ -35,21 +38,29 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         auto next = c.ahead.take(count / tile_rows);
         sum.add(keys.from(0, d).turned(), values.from(0, e), count,
                 [&] { lines_ahead::ask(next); });
-        matrix<typename L::value> const s{state.s + d * state.row_step + e, state.row_step};
-        sum.add_scaled(carry + d, s);
-        sum.store(s);
+        sum.each([&](typename L::pack& x, int r, int p) {
+            auto const s = L::load(state.s + (d + r) * state.row_step + e + p * L::width);
+            auto const factor = L::broadcast(carry[d + r]);
+            L::store(to.s + (d + r) * to.row_step + e + p * L::width,
+                     CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
+        });
     });
 }
 
 /// The same for values of 1: the sum of the weighted keys.
-template <class L>
-inline void write_normalizer(chunk<L> const& c, matrix<typename L::value> keys,
-                             head_state<typename L::value> const& state) noexcept {
+template <class L, bool CarriesKeys = false>
+inline void write_normalizer(chunk<L> const& c, typename L::value const* factors,
+                             head_state<typename L::value> const& state,
+                             head_state<typename L::value> const& to) noexcept {
+    auto const one = L::broadcast(typename L::value(1));
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::broadcast(typename L::value(0));
-        for (index j = 0; j < c.count; ++j) sum = sum + L::load(keys.at(j, d));
-        auto* const at = state.normalizer + d;
-        L::store(at, L::fma(L::load(c.carry + d), L::load(at), sum));
+        for (index j = 0; j < c.count; ++j) {
+            auto const factor = factors == nullptr ? one : L::broadcast(factors[j]);
+            sum = L::fma(factor, L::load(c.keys().at(j, d)), sum);
+        }
+        auto const s = L::load(state.normalizer + d), factor = L::load(c.carry + d);
+        L::store(to.normalizer + d, CarriesKeys ? factor * (s + sum) : L::fma(factor, s, sum));
     }
 }
 

@@ -86,7 +86,9 @@ private:
         if (!call_.what.gated() || !how_.write) return;
         row const from = where_.key_side(call_.gate, token_);
         if (call_.what.per_channel()) {
-            load_row<L>(rows_.gate, from, call_.depth, rows_.depth);
+            index const channels = call_.channels();
+            load_row<L>(rows_.gate, from, channels, rows_.depth);
+            if (channels < call_.depth) std::copy_n(rows_.gate, channels, rows_.gate + channels);
         } else {
             fill<L>(rows_.gate, load_element<A>(from.data, from.kind), rows_.depth);
         }
@@ -97,9 +99,9 @@ private:
     }
 
     void load_written() noexcept {
-        load_row<L>(rows_.k, where_.key_side(call_.k, token_), call_.depth, rows_.depth);
-        apply_feature<L>(call_.what.feature, rows_.k, call_.depth, rows_.depth);
-        if (call_.what.turned) rows_.turn.turn(rows_.k, rows_.k, rows_.depth);
+        load_row<L>(rows_.k, where_.key_side(call_.k, token_), call_.channels(), rows_.depth);
+        apply_feature<L>(call_.what.feature, rows_.k, call_.channels(), rows_.depth);
+        if (call_.what.turned) rows_.turn.turn(rows_.k, rows_.depth);
         load_row<L>(rows_.v, where_.key_side(call_.v, token_), call_.width, rows_.width);
         if (additive()) weigh();
     }
@@ -127,9 +129,9 @@ private:
     }
 
     void load_query(index g, A* q) const noexcept {
-        load_row<L>(q, where_.query_side(call_.q, g, token_), call_.depth, rows_.depth);
-        apply_feature<L>(call_.what.feature, q, call_.depth, rows_.depth);
-        if (call_.what.turned) rows_.turn.turn(q, q, rows_.depth);
+        load_row<L>(q, where_.query_side(call_.q, g, token_), call_.channels(), rows_.depth);
+        apply_feature<L>(call_.what.feature, q, call_.channels(), rows_.depth);
+        if (call_.what.turned) rows_.turn.turn(q, rows_.depth);
         if (!additive()) return;
         bool const each = call_.what.per_channel();
         P const zero = L::broadcast(A(0));

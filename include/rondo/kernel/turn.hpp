@@ -6,19 +6,12 @@
 /// cache.
 #pragma once
 
+#include <rondo/detail/composition.hpp>
 #include <rondo/detail/lines.hpp>
 #include <rondo/simd/neighbours.hpp>
 #include <rondo/simd/stream.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
-
-/// How channels are paired with angles.
-enum class turn_kind : unsigned char {
-    interleaved,  // channels 2i and 2i + 1 are turned by angle i
-    half_split,   // channels i and i + D / 2
-    doubled,      // channel i by angle i in the complex plane, the imaginary parts behind the real
-    permuted      // no angles: channels change places
-};
 
 /// The angles of a token, a + b: cosines and sines of both, and which of the token's angles they
 /// are (for `interleaved` every angle stands twice, its sine first with -1).

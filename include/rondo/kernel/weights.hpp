@@ -27,20 +27,39 @@ inline void exp_in_place(typename L::value* values, index count) noexcept {
     }
 }
 
-/// values = values * factors; a `step` of 0 repeats the first pack of factors.
+/// to = values * factors; a `step` of 0 repeats the first pack of factors.
 template <class L>
-inline void scale_row(typename L::value* values, typename L::value const* factors, index count,
-                      index step = 1) noexcept {
+inline void scale_row(typename L::value* to, typename L::value const* values,
+                      typename L::value const* factors, index count, index step = 1) noexcept {
     for (index d = 0; d < count; d += L::width) {
-        L::store(values + d, L::load(values + d) * L::load(factors + step * d));
+        L::store(to + d, L::load(values + d) * L::load(factors + step * d));
     }
 }
 
-/// values = factor * values
+/// to = factor * values
 template <class L>
-inline void scale_row(typename L::value* values, typename L::pack factor, index count) noexcept {
-    for (index d = 0; d < count; d += L::width) L::store(values + d, factor * L::load(values + d));
+inline void scale_row(typename L::value* to, typename L::value const* values,
+                      typename L::value factor, index count) noexcept {
+    auto const factors = L::broadcast(factor);
+    for (index d = 0; d < count; d += L::width) L::store(to + d, factors * L::load(values + d));
 }
+
+/// Factors of the channels of a chunk's rows. No data: all 1. A step of 0 repeats the first pack.
+template <class L>
+struct row_factors {
+    typename L::value const* data = nullptr;
+    index row_step = 0, step = 1;
+
+    row_factors from(index row) const noexcept {
+        return {data == nullptr ? data : data + row * row_step, row_step, step};
+    }
+    void apply(matrix<typename L::value> rows, index count, index channels) const noexcept {
+        if (data == nullptr) return;
+        for (index i = 0; i < count; ++i) {
+            scale_row<L>(rows.at(i), rows.at(i), data + i * row_step, channels, step);
+        }
+    }
+};
 
 /// Where the factor that a token's gate stands for is kept: f_t on_read, f_(t+1) on_write, of which
 /// the last lies behind all others.
@@ -55,26 +74,30 @@ template <class L>
 struct unweighted {
     using A = typename L::value;
 
-    /// Loads the gates and sets c.carry. False, and nothing done, when the chunk must be halved
-    /// first.
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const&, pass const&) noexcept {
+    /// Loads the gates, rows of `tokens`, and sets c.carry. False, and nothing done, when the chunk
+    /// must be halved first.
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const&, index const*,
+                           pass const&) noexcept {
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }
     /// Whether load_gates may have scaled the state in front, by c.entry.
     static constexpr bool scales_state = false;
-    /// Weighs the rows of queries, the chunk's [first, first + count).
-    static void weigh_queries(chunk<L> const&, matrix<A>, index, index) noexcept {}
+    /// Weighs the rows of the chunk's queries.
+    static row_factors<L> query_factors(chunk<L> const&) noexcept { return {}; }
     /// Weighs the rows of the chunk's keys.
-    static void weigh_keys(chunk<L> const&, matrix<A>) noexcept {}
+    static row_factors<L> key_factors(chunk<L> const&) noexcept { return {}; }
+    /// Takes to the state what all readers of a pass that only reads would be weighed by.
+    static void divide(chunk<L> const&, head_state<A> const&) noexcept {}
     /// Weighs the pairs of readers [first, first + count) with all keys before and among them;
     /// readers are taken in order.
     static void weigh_pairs(chunk<L>&, matrix<A>, index, index) noexcept {}
     /// What each reader from `first` on has of the state in front, or null: all of it.
     static A const* read_factors(chunk<L> const&, index) noexcept { return nullptr; }
-    /// Turns rows of weighted keys into what the state behind the chunk has of them.
-    static void move_to_end(chunk<L> const&, matrix<A>) noexcept {}
+    /// What the state behind the chunk has of each weighted key, or null: all of it.
+    static A const* write_factors(chunk<L> const&) noexcept { return nullptr; }
+    /// Whether it has c.carry of the weighted keys too, not of the state in front alone.
+    static constexpr bool carries_keys = false;
 };
 
 /// decay::constant and decay::scalar: a factor a token.
@@ -82,13 +105,12 @@ template <class L>
 struct per_token : unweighted<L> {
     using A = typename L::value;
 
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const&, Rows const& gate_row,
-                           pass const&) noexcept {
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const& gates,
+                           index const* tokens, pass const&) noexcept {
         bool const on_write = c.call->what.on_write;
         A* const f = c.gate;
         for (index t = 0; t < c.count; ++t) {
-            row const from = gate_row(t);
+            row const from = gates[tokens[t]];
             f[factor_of(c, t)] = load_element<A>(from.data, from.kind);
         }
         if (on_write) f[0] = A(0);
@@ -98,6 +120,10 @@ struct per_token : unweighted<L> {
         for (index t = 0; t < c.count; ++t) read(c)[t] = product *= f[t];
         fill<L>(read(c) + c.count, A(1), whole_tiles(c.count) - c.count);
         fill<L>(c.carry, product * f[c.rows], c.depth);
+        A* const write = c.write_factors;
+        write[c.count - 1] = f[c.rows];
+        for (index t = c.count - 1; t > 0; --t) write[t - 1] = write[t] * f[t];
+        fill<L>(write + c.count, A(1), whole_tiles(c.count) - c.count);
         return true;
     }
 
@@ -106,9 +132,9 @@ struct per_token : unweighted<L> {
         if (first == 0) fill<L>(weights, A(0), c.columns);
         for (index r = 0; r < count; ++r) {
             index const reader = first + r;
-            scale_row<L>(weights, L::broadcast(c.gate[reader]), reader);
+            scale_row<L>(weights, weights, c.gate[reader], reader);
             weights[reader] = A(1);
-            scale_row<L>(pairs.at(r), weights, reader + 1);
+            scale_row<L>(pairs.at(r), pairs.at(r), weights, reader + 1);
         }
     }
 
@@ -116,13 +142,7 @@ struct per_token : unweighted<L> {
         return read(c) + first;
     }
 
-    static void move_to_end(chunk<L> const& c, matrix<A> rows) noexcept {
-        A after = c.gate[c.rows];
-        for (index j = c.count - 1; j >= 0; --j) {
-            scale_row<L>(rows.at(j), L::broadcast(after), c.depth);
-            after *= c.gate[j];
-        }
-    }
+    static A const* write_factors(chunk<L> const& c) noexcept { return c.write_factors; }
 
 private:
     static A* read(chunk<L> const& c) noexcept { return c.inverse; }
@@ -148,14 +168,23 @@ struct per_channel : unweighted<L> {
     static constexpr double limit = sizeof(A) == 4 ? 40 : 300;
     static constexpr bool scales_state = true;
 
-    template <class Rows>
-    static bool load_gates(chunk<L>& c, head_state<A> const& state, Rows const& gate_row,
-                           pass const&) noexcept {
+    static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
+                           index const* tokens, pass const& how) noexcept {
         bool const on_write = c.call->what.on_write;
         matrix<A> const f = c.gate_rows();
         if (on_write) fill<L>(f.at(0), A(0), c.gates);
-        for (index t = 0; t < c.count; ++t) {
-            load_row<L>(f.at(factor_of(c, t)), gate_row(t), c.call->depth, c.gates);
+        auto const take = [&](index t) {
+            load_row<L>(f.at(factor_of(c, t)), gates[tokens[t]], c.call->depth, c.gates);
+        };
+        matrix<A> logs;
+        bool const whole = tokens == c.tokens && c.call->depth == c.depth;
+        if (whole) logs = c.in_place(gates, how, 0, c.count);
+        index const shift = logs.data != nullptr && on_write ? 1 : 0;
+        if (logs.data != nullptr) {
+            take(on_write ? c.count - 1 : 0);
+        } else {
+            for (index t = 0; t < c.count; ++t) take(t);
+            logs = f;
         }
         A* const exit = f.at(c.rows);
         if (on_write) {
@@ -167,25 +196,14 @@ struct per_channel : unweighted<L> {
         bool const steep = !within(f.at(0), c.gates, limit / 2);
         fill<L>(c.entry, A(1), c.depth);
         if (steep) std::swap_ranges(c.entry, c.entry + c.depth, f.at(0));
-        if (!multiply_up(c) && c.count > 1) return false;
+        if (!multiply_up(c, logs, shift) && c.count > 1) return false;
         if (steep) scale_state<L>(c, c.entry, state);
         return true;
     }
 
-    static void weigh_queries(chunk<L> const& c, matrix<A> rows, index first,
-                              index count) noexcept {
-        for (index i = 0; i < count; ++i) {
-            scale_row<L>(rows.at(i), c.gate_rows().at(first + i), c.depth);
-        }
-    }
-    static void weigh_keys(chunk<L> const& c, matrix<A> rows) noexcept {
-        for (index j = 0; j < c.count; ++j) {
-            scale_row<L>(rows.at(j), c.inverse_rows().at(j), c.depth);
-        }
-    }
-    static void move_to_end(chunk<L> const& c, matrix<A> rows) noexcept {
-        for (index j = 0; j < c.count; ++j) scale_row<L>(rows.at(j), c.carry, c.depth);
-    }
+    static row_factors<L> query_factors(chunk<L> const& c) noexcept { return {c.gate, c.gates}; }
+    static row_factors<L> key_factors(chunk<L> const& c) noexcept { return {c.inverse, c.gates}; }
+    static constexpr bool carries_keys = true;
 
 private:
     static bool within(A const* factors, index count, double range) noexcept {
@@ -197,8 +215,9 @@ private:
         return true;
     }
 
-    /// Turns logs behind the first row into F_t and 1 / F_t; whether all are within the limit.
-    static bool multiply_up(chunk<L>& c) noexcept {
+    /// Turns logs, that of f_t in row t - shift, into F_t and 1 / F_t behind the first row; whether
+    /// all are within the limit.
+    static bool multiply_up(chunk<L>& c, matrix<A> logs, index shift) noexcept {
         matrix<A> const f = c.gate_rows();
         P low = L::broadcast(A(1)), high = low;
         for (index d = 0; d < c.depth; d += L::width) {
@@ -206,7 +225,7 @@ private:
             for (index t = 0;;) {
                 L::store(c.inverse_rows().at(t, d), L::inverse(product));
                 if (++t == c.count) break;
-                product = product * L::exp(L::load(f.at(t, d)));
+                product = product * L::exp(L::load(logs.at(t - shift, d)));
                 L::store(f.at(t, d), product);
                 low = L::min(low, product);
                 high = L::max(high, product);

@@ -44,4 +44,17 @@ inline constexpr fixed_t fixed{};
 
 }  // namespace lrpe
 
+/// The pairs of `position::rope`.
+namespace position {
+
+/// Which channels are a pair: 2i and 2i + 1 (the default; GPT-J, and the paper).
+struct interleaved_t {};
+inline constexpr interleaved_t interleaved{};
+
+/// Channels i and i + D / 2 (GPT-NeoX, LLaMA as most libraries store it).
+struct half_split_t {};
+inline constexpr half_split_t half_split{};
+
+}  // namespace position
+
 }  // namespace rondo::inline RONDO_ISA

@@ -12,26 +12,39 @@
 
 namespace rondo::inline RONDO_ISA::position {
 
-/// The policy that `fused` makes.
+/// The policies that `fused` makes.
+template <detail::turn_kind As>
 struct fused_t {
     static constexpr auto makes = detail::choice::position;
-    static constexpr void apply(detail::composition& c) noexcept { c.turned = true; }
+    static constexpr void apply(detail::composition& c) noexcept {
+        c.turned = true;
+        c.turned_as = As;
+    }
 };
 
-/// attention(..., position::fused(lrpe::rotation)): the values of `lrpe(rotation)` with fixed
-/// angles (and so of `rope()`) applied to q and k, behind the feature map, in front of everything
-/// else. The state holds turned keys. Where the tokens stand is the option `.at`; `multiscan` takes
-/// its own grid.
+/// attention(..., position::fused(lrpe::rotation)): the values of `lrpe(Lambda)` with fixed angles,
+/// or of `rope(layout)`, applied to q and k behind the feature map and in front of everything else.
+/// Takes lrpe::rotation (or interleaved: the same), lrpe::cosine, half_split.
 ///
-/// Cost: 3 to 6 % of an operator with D = E = 64 and 8 heads (bench/position.cpp).
+/// The state holds turned keys, for lrpe::cosine of 2 D channels; gates keep D, and that of a
+/// channel counts for its real and its imaginary part. Where the tokens stand is the option `.at`;
+/// `multiscan` takes its own grid.
+///
+/// Cost: rotation 6 to 11 % of an operator with D = E = 64 and 8 heads (bench/position.cpp); with
+///   lrpe::cosine that operator is one of 2 D channels, of which memory holds half.
 /// Scratch: two rows of D for each token of a chunk, and tables of up to 64 turns a thread.
 /// Accuracy: as lrpe's (tests/laws/fused.cpp).
-template <class Lambda>
-constexpr fused_t fused(Lambda) noexcept {
-    static_assert(std::is_same_v<Lambda, lrpe::rotation_t>,
-                  "rondo::position::fused accepts lrpe::rotation; for lrpe::cosine and "
-                  "lrpe::permutation call position::lrpe on q and k first");
-    return {};
+template <class Turn>
+constexpr auto fused(Turn) noexcept {
+    using detail::turn_kind;
+    constexpr bool pairs =
+        std::is_same_v<Turn, lrpe::rotation_t> || std::is_same_v<Turn, interleaved_t>;
+    constexpr bool doubles = std::is_same_v<Turn, lrpe::cosine_t>;
+    static_assert(pairs || doubles || std::is_same_v<Turn, half_split_t>,
+                  "rondo::position::fused accepts lrpe::rotation, lrpe::cosine, interleaved or "
+                  "half_split; for lrpe::permutation call position::lrpe on q and k first");
+    constexpr turn_kind paired = pairs ? turn_kind::interleaved : turn_kind::half_split;
+    return fused_t<(doubles ? turn_kind::doubled : paired)>{};
 }
 
 /// Where the tokens of a call stand: the option `.at` of an operator with fused positions.

@@ -2,19 +2,12 @@
 /// Rotary positions: pairs of channels turned by the place of their token.
 #pragma once
 
+#include <rondo/position/family.hpp>
 #include <rondo/position/turn_checks.hpp>
 
 #include <tuple>
 
 namespace rondo::inline RONDO_ISA::position {
-
-/// Which channels are a pair: 2i and 2i + 1 (the default; GPT-J, and the paper).
-struct interleaved_t {};
-inline constexpr interleaved_t interleaved{};
-
-/// Channels i and i + D / 2 (GPT-NeoX, LLaMA as most libraries store it).
-struct half_split_t {};
-inline constexpr half_split_t half_split{};
 
 /// {x} of `rope`.
 template <class A, int Rank>

@@ -4,6 +4,10 @@
 
 #include <rondo/simd/lanes.hpp>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace rondo::inline RONDO_ISA::detail {
 
 /// Lane l is lane source(l) of x, or, from L::width on, of y.
@@ -37,6 +41,56 @@ inline typename L::pack mix_neighbours(typename L::pack const& x,
 template <class L>
 inline typename L::pack swap_neighbours(typename L::pack const& x) noexcept {
     return choose_neighbours<L>(x, x, [](int lane) { return lane ^ 1; });
+}
+
+/// Lane 0 of x, 0 of y, 1 of x, ...: as many as fit a pack, or those behind them.
+template <class L, bool Behind>
+inline typename L::pack zip_neighbours(typename L::pack const& x,
+                                       typename L::pack const& y) noexcept {
+    return choose_neighbours<L>(x, y, [](int lane) {
+        return lane / 2 + (Behind ? L::width / 2 : 0) + lane % 2 * L::width;
+    });
+}
+
+/// The same address, which the compiler cannot know to be the same.
+template <class A>
+inline A const* another(A const* from) noexcept {
+    asm("" : "+r"(from));
+    return from;
+}
+
+#if defined(__AVX512F__)
+// Loads that spread neighbours take no shuffle, but only from memory: the compiler must not make
+// one load of both. Masks of all lanes: g++ 12 warns of what the plain intrinsics leave undefined.
+inline __m512 load_evens(float const* from) noexcept {
+    return _mm512_maskz_moveldup_ps(0xFFFF, _mm512_loadu_ps(from));
+}
+inline __m512 load_odds(float const* from) noexcept {
+    return _mm512_maskz_movehdup_ps(0xFFFF, _mm512_loadu_ps(from));
+}
+inline __m512 add_in_turn(__m512 a, __m512 b, __m512 c, bool back) noexcept {
+    return back ? _mm512_fmsubadd_ps(a, b, c) : _mm512_fmaddsub_ps(a, b, c);
+}
+#endif
+
+/// Every pair of neighbours (a, b) of x turned by its (c, s) of `by`: (a c - b s, b c + a s), or
+/// `Back`: (a c + b s, b c - a s). `again` is by, as another address.
+template <class L, bool Back>
+inline typename L::pack turn_neighbours(typename L::pack const& x, typename L::value const* by,
+                                        [[maybe_unused]] typename L::value const* again) noexcept {
+    using pack = typename L::pack;
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<typename L::value, float> && sizeof(pack) == 64) {
+        pack const across = swap_neighbours<L>(x) * pack(load_odds(again));
+        return pack(add_in_turn(x, load_evens(by), across, Back));
+    } else
+#endif
+    {
+        pack const one = L::broadcast(1), minus = L::broadcast(-1), turn = L::load(by);
+        pack const signs = Back ? mix_neighbours<L>(one, minus) : mix_neighbours<L>(minus, one);
+        pack const across = swap_neighbours<L>(x) * (odd_neighbours<L>(turn) * signs);
+        return L::fma(x, even_neighbours<L>(turn), across);
+    }
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -20,8 +20,8 @@ struct turned_matrix;
 /// A matrix in memory: element (row, column) at data[row * row_step + column].
 template <class A>
 struct matrix {
-    A* data;
-    index row_step;
+    A* data = nullptr;
+    index row_step = 0;
 
     constexpr A* at(index row, index column = 0) const noexcept {
         return data + row * row_step + column;
@@ -63,12 +63,6 @@ public:
     /// Row r times factors[r].
     [[gnu::always_inline]] void scale(A const* factors) noexcept {
         each([&](P& sum, int r, int) { sum = L::broadcast(factors[r]) * sum; });
-    }
-    /// Adds factors[r] times row r of a matrix.
-    [[gnu::always_inline]] void add_scaled(A const* factors, matrix<A> from) noexcept {
-        each([&](P& sum, int r, int p) {
-            sum = L::fma(L::broadcast(factors[r]), L::load(from.at(r, p * L::width)), sum);
-        });
     }
     /// Adds sum_k a(r, k) b(k, pack p), k < depth, a multiple of tile_rows; calls `between` before
     /// every tile_rows steps.

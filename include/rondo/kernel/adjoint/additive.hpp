@@ -25,7 +25,7 @@ struct adjoint_weights<L, additive_weights<L>> {
         matrix<A> const inverse = additive_weights<L>::inverse(c);
         bool const rows = a.gates > 1;
         for (index i = 0; i < c.count; ++i) {
-            A *const q = c.queries().at(i), *const d_q = a.query_gradients().at(i);
+            A *const q = c.reader_rows.at(i), *const d_q = a.query_gradients.at(i);
             A* const term = a.gate_terms().at(i);
             auto sum = L::broadcast(A(0));
             for (index d = 0; d < c.depth; d += L::width) {
@@ -43,7 +43,7 @@ struct adjoint_weights<L, additive_weights<L>> {
                              head_state<A> const& d_state, bool writes) noexcept {
         bool const rows = a.gates > 1;
         for (index j = c.count - 1; j >= 0; --j) {
-            A *const key = c.keys().at(j), *const d_k = a.key_gradients().at(j);
+            A *const key = c.keys().at(j), *const d_k = a.key_gradients.at(j);
             A *const weights = c.gate_rows().at(j), *const term = a.gate_terms().at(j);
             auto sum = L::broadcast(A(0));
             for (index d = 0; writes && !rows && d < c.depth; d += L::width) {

@@ -48,11 +48,9 @@ struct adjoint_chunk {
     A* d_q;       // [rows, depth]
     A* d_num;     // [rows, width]
     A* d_den;     // [rows]
-    A* turned;    // [width, columns]    d_num transposed
+    A* turned;    // [width, depth]      a state transposed
     A* v;         // [width, columns]    what is written, transposed
-    A* product;   // [depth, columns]    a product with a state, transposed
     A* d_pairs;   // [rows, columns]
-    A* keys;      // [rows, depth]  keys as the state behind the chunk meets them
     A* d_k;       // [rows, depth]
     A* d_v;       // [rows, width]
     A* terms;     // [rows, gates]  what each token adds to the gates' gradients
@@ -61,6 +59,8 @@ struct adjoint_chunk {
     A* inner;     // [rows, columns]  delta: weighted products of keys with earlier keys
     A* rest;      // [rows, width]    delta: what is written, before the factor beta
     A* row[2];    // [depth or width]
+    // These, or the user's own rows.
+    matrix<A> output_gradients, query_gradients, key_gradients, value_gradients;
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
     static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call,
@@ -74,14 +74,13 @@ struct adjoint_chunk {
         c.columns = forward.columns;
         c.d_num = forward.out;
         c.gates = call.call.what.per_channel() ? c.depth : 1;
-        for (A** rows_of_depth : {&c.d_q, &c.keys, &c.d_k}) {
+        for (A** rows_of_depth : {&c.d_q, &c.d_k}) {
             *rows_of_depth = memory.template take<A>(rows * c.depth);
         }
         c.d_v = memory.template take<A>(rows * c.width);
         c.d_den = memory.template take<A>(rows);
-        c.turned = memory.template take<A>(c.width * c.columns);
+        c.turned = memory.template take<A>(c.width * c.depth);
         c.v = memory.template take<A>(c.width * c.columns);
-        c.product = memory.template take<A>(c.depth * c.columns);
         c.d_pairs = memory.template take<A>(rows * c.columns);
         c.terms = memory.template take<A>(rows * c.gates);
         c.ones = memory.template take<A>(c.depth);
@@ -92,14 +91,9 @@ struct adjoint_chunk {
         return c;
     }
 
-    matrix<A> query_gradients() const noexcept { return {d_q, depth}; }
-    matrix<A> output_gradients() const noexcept { return {d_num, width}; }
-    matrix<A> turned_output_gradients() const noexcept { return {turned, columns}; }
+    matrix<A> turned_state() const noexcept { return {turned, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
-    matrix<A> written_keys() const noexcept { return {keys, depth}; }
-    matrix<A> key_gradients() const noexcept { return {d_k, depth}; }
-    matrix<A> value_gradients() const noexcept { return {d_v, width}; }
     matrix<A> gate_terms() const noexcept { return {terms, gates}; }
     matrix<A> rest_rows() const noexcept { return {rest, width}; }
 };

@@ -30,9 +30,9 @@ template <class L>
 inline void solve_transposed(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
     using A = typename L::value;
     for (index i = c.count - 1; i >= 0; --i) {
-        A* const d_v = a.value_gradients().at(i);
+        A* const d_v = a.value_gradients.at(i);
         for (index l = i + 1; l < c.count; ++l) {
-            subtract_row<L>(d_v, a.inner[l * a.columns + i], a.value_gradients().at(l), c.width);
+            subtract_row<L>(d_v, a.inner[l * a.columns + i], a.value_gradients.at(l), c.width);
         }
         auto dot = L::broadcast(A(0));
         for (index e = 0; e < c.width; e += L::width) {

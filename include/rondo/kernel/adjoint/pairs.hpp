@@ -10,11 +10,23 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
+/// sum = factors x by, a product with a state
+template <class L, class Tile>
+[[gnu::always_inline]] inline void multiply_state(chunk<L>& c, matrix<typename L::value> x,
+                                                  matrix<typename L::value> by, index channels,
+                                                  typename L::value const* factors, index row,
+                                                  Tile& sum) noexcept {
+    sum.clear();
+    auto next = c.ahead.take(channels / tile_rows);
+    sum.add(x, by, channels, [&] { lines_ahead::ask(next); });
+    if (factors != nullptr) sum.scale(factors + row);
+}
+
 /// d_pairs of all readers, zero where a reader does not see the token.
 template <class L, class Weights>
 inline void differentiate_pairs(chunk<L>& c, adjoint_chunk<L>& a, bool strict) noexcept {
     matrix<typename L::value> const to = a.pair_gradients();
-    multiply_pairs<L>(a.output_gradients(), a.turned_values(), a.width, 0, c.count, to);
+    multiply_pairs<L>(a.output_gradients, a.turned_values(), a.width, 0, c.count, to);
     for (index i = 0; c.call->what.normalized && i < c.count; ++i) {
         auto const d_den = L::broadcast(a.d_den[i]);
         for (index j = 0; j < i + 1; j += L::width) {
@@ -25,28 +37,42 @@ inline void differentiate_pairs(chunk<L>& c, adjoint_chunk<L>& a, bool strict) n
     mask_pairs<L>(to, 0, c.count, strict);
 }
 
-/// to(i) = factors(i) to(i) + sum_(j <= i) pairs(i, j) from(j)
+/// to(i) = factors(i) x(i) by + sum_(j <= i) pairs(i, j) from(j), the pairs if there are any
 template <class L>
-inline void add_rows(matrix<typename L::value> to, typename L::value const* factors,
-                     matrix<typename L::value> pairs, matrix<typename L::value> from, index rows,
-                     index keys, index columns) noexcept {
+inline void gather(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::value> by,
+                   index channels, typename L::value const* factors,
+                   matrix<typename L::value> pairs, matrix<typename L::value> from, index columns,
+                   matrix<typename L::value> to) noexcept {
+    index const rows = whole_tiles(c.count);
     for_tiles<L>(rows, columns, [&]<class Tile>(std::type_identity<Tile>, index i, index column) {
         Tile sum;
-        sum.load(to.from(i, column));
-        if (factors != nullptr) sum.scale(factors + i);
-        sum.add(pairs.from(i), from.from(0, column), std::min<index>(keys, i + Tile::rows));
+        multiply_state<L>(c, x.from(i), by.from(0, column), channels, factors, i, sum);
+        if (pairs.data != nullptr) {
+            index const keys = std::min<index>(rows, i + Tile::rows);
+            sum.add(pairs.from(i), from.from(0, column), keys);
+        }
         sum.store(to.from(i, column));
     });
 }
 
-/// to(j) += sum_(i >= j) pairs(i, j) from(i)
+/// to(j) = factors(j) x(j) by + sum_(i >= j) pairs(i, j) from(i), the pairs if there are any. With
+/// no x what is in `to` takes the place of the first term.
 template <class L>
-inline void add_transposed(matrix<typename L::value> to, matrix<typename L::value> pairs,
-                           matrix<typename L::value> from, index rows, index columns) noexcept {
+inline void scatter(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::value> by,
+                    index channels, typename L::value const* factors,
+                    matrix<typename L::value> pairs, matrix<typename L::value> from, index columns,
+                    matrix<typename L::value> to) noexcept {
+    index const rows = whole_tiles(c.count);
     for_tiles<L>(rows, columns, [&]<class Tile>(std::type_identity<Tile>, index j, index column) {
         Tile sum;
-        sum.load(to.from(j, column));
-        sum.add(pairs.from(j, j).turned(), from.from(j, column), rows - j);
+        if (x.data == nullptr) {
+            sum.load(to.from(j, column));
+        } else {
+            multiply_state<L>(c, x.from(j), by.from(0, column), channels, factors, j, sum);
+        }
+        if (pairs.data != nullptr) {
+            sum.add(pairs.from(j, j).turned(), from.from(j, column), rows - j);
+        }
         sum.store(to.from(j, column));
     });
 }

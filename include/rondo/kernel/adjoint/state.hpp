@@ -11,31 +11,26 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// to(i, d) = sum_e rows(i, e) S(d, e) + extra(i) normalizer(d), the rows given transposed
+/// A state transposed, [width, depth], in scratch that the next one takes.
 template <class L>
-inline void read_transposed(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> turned,
-                            typename L::value const* extra,
-                            head_state<typename L::value> const& state,
-                            matrix<typename L::value> to) noexcept {
+inline matrix<typename L::value> turn_state(adjoint_chunk<L> const& a,
+                                            head_state<typename L::value> const& state) noexcept {
+    turn<L>({state.s, state.row_step}, a.depth, a.width, a.turned_state());
+    return a.turned_state();
+}
+
+/// to(i, d) += factors(i) extra(i) normalizer(d): what rows have of the state's normalizer
+template <class L>
+inline void add_normalizer(chunk<L> const& c, typename L::value const* factors,
+                           typename L::value const* extra, typename L::value const* normalizer,
+                           matrix<typename L::value> to) noexcept {
     using A = typename L::value;
-    // With lanes over tokens the state is read as it lies, and no lanes have to be added up.
-    matrix<A> const s{state.s, state.row_step}, product{a.product, a.columns};
-    for_tiles<L>(c.depth, padded<L>(c.count),
-                 [&]<class Tile>(std::type_identity<Tile>, index d, index token) {
-                     Tile sum;
-                     sum.clear();
-                     auto next = c.ahead.take(c.width / tile_rows);
-                     sum.add(s.from(d), turned.from(0, token), c.width,
-                             [&] { lines_ahead::ask(next); });
-                     sum.store(product.from(d, token));
-                 });
-    turn<L>(product, c.depth, whole_tiles(c.count), to);
-    if (!c.call->what.normalized) return;
-    for (index i = 0; i < c.count; ++i) {
-        auto const factor = L::broadcast(extra == nullptr ? 1 : extra[i]);
+    for (index i = 0; c.call->what.normalized && i < c.count; ++i) {
+        A const product =
+            (factors == nullptr ? A(1) : factors[i]) * (extra == nullptr ? 1 : extra[i]);
+        auto const factor = L::broadcast(product);
         for (index d = 0; d < c.depth; d += L::width) {
-            auto const sum = L::fma(factor, L::load(state.normalizer + d), L::load(to.at(i, d)));
-            L::store(to.at(i, d), sum);
+            L::store(to.at(i, d), L::fma(factor, L::load(normalizer + d), L::load(to.at(i, d))));
         }
     }
 }
@@ -43,14 +38,14 @@ inline void read_transposed(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L:
 /// dS = carry dS + sum_i q_i dO_i^T over the queries as the state meets them
 template <class L>
 inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
-                                typename L::value const* carry,
+                                matrix<typename L::value> queries, typename L::value const* carry,
                                 head_state<typename L::value> const& d_state) noexcept {
-    write_state<L>(c, c.queries(), a.output_gradients(), carry, d_state);
+    write_state<L>(c, queries, a.output_gradients, carry, d_state, d_state);
     if (!c.call->what.normalized) return;
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
         for (index i = 0; i < c.count; ++i) {
-            sum = L::fma(L::broadcast(a.d_den[i]), L::load(c.queries().at(i, d)), sum);
+            sum = L::fma(L::broadcast(a.d_den[i]), L::load(queries.at(i, d)), sum);
         }
         L::store(d_state.normalizer + d, sum);
     }

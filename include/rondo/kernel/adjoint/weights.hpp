@@ -18,17 +18,17 @@ template <class L, class Weights>
 struct adjoint_weights {
     using A = typename L::value;
 
-    /// What the readers in c.q add to the gradients of the gates.
+    /// What the readers add to the gradients of the gates.
     static void add_readers(chunk<L> const& c, adjoint_chunk<L>& a) noexcept {
         if (!a.call->wants_gate()) return;
-        add_terms<L>(a, c.count, c.queries(), a.query_gradients(), A(1));
+        add_terms<L>(a, c.count, c.reader_rows, a.query_gradients, A(1));
     }
     /// The gradients of the chunk's gates, all readers and the written side known. <S, dS> at the
     /// end of the chunk before it follows from the states in front of it.
     static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, head_state<A> const& state,
                              head_state<A> const& d_state, bool) noexcept {
         if (!a.call->wants_gate()) return;
-        add_terms<L>(a, c.count, c.keys(), a.key_gradients(), A(-1));
+        add_terms<L>(a, c.count, c.keys(), a.key_gradients, A(-1));
         sum_terms<L>(c, a);
         contract_states<L>(c, a.gates, state, d_state, a.from_end);
     }

@@ -1,0 +1,353 @@
+/// @file
+/// `backward` on tensor cores. The gradients of an outer update are outer updates themselves, with
+/// the same weights w(i, j) of one log decay a token:
+///
+///     dq_i = scale sum_j w(i, j) (d_o_i . v_j) k_j      forward of (d_o, v, k)
+///     dk_j = scale sum_i w(i, j) (v_j . d_o_i) q_i      of (v, d_o, q), walked back
+///     dv_j = scale sum_i w(i, j) (k_j . q_i) d_o_i      of (k, q, d_o), walked back
+///
+/// so that the chunkwise kernel computes them. Walked back, the decay that counted for the reader
+/// counts for what is written: the placement is the other one.
+///
+/// The gradient of a log decay is the sum over all pairs (j, i) between which it lies. The first
+/// two calls leave, in float and before rounding, q_i . dq_i and k_j . dk_j, their parts from the
+/// state and from the own chunk apart, and <S, dS> over each chunk. Pairs that reach out of a chunk
+/// are then added up without any that do not count; those within it cancel exactly where they do
+/// not, for their scores are rounded the same way on both sides.
+#pragma once
+
+#include <rondo/cuda/adjoint/generic.cuh>
+#include <rondo/cuda/chunk_launch.cuh>
+#include <rondo/detail/passes.hpp>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// Transposes [count, rows, columns].
+static __global__ void transpose(float const* from, float* to, index count, index rows,
+                                 index columns) {
+    index const item = index(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (item >= count * rows * columns) return;
+    index const block = item / (rows * columns), row = item / columns % rows;
+    to[(block * columns + item % columns) * rows + row] = from[item];
+}
+
+/// What the gradients of log decays are made of, [.., parts] each.
+struct decay_terms {
+    float2 const *readers, *keys;  // parts from the state, and all
+    float const* over;             // <S, dS> over each chunk
+    index parts, slots, group;
+    index over_of_reader, keys_of_reader;  // from one query head's to the next's of a group
+};
+
+/// A warp takes a chunk of one key/value head, two tokens a lane. For on_read
+///
+///     d log f_t = <S, dS> + sum_(i >= t) q_i dq_i (state) + sum_(j < t) k_j dk_j (state)
+///                 + sum_(s >= t) (q_s dq_s - k_s dk_s) (chunk).
+///
+/// Of a constant gate it leaves the chunk's sum.
+static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
+                                        decay_terms const terms, tensor const d_gate,
+                                        float* constant) {
+    index const item = (index(blockIdx.x) * blockDim.x + threadIdx.x) / warp_size;
+    index const unit = item / terms.slots, slot = item % terms.slots;
+    int const lane = threadIdx.x % warp_size;
+    if (unit >= c.sequences * c.heads) return;
+    location const where(c, unit / c.heads, unit % c.heads * c.group);
+    index const first = slot * anchor_step;
+    auto const sum = [&](float2 const* from, index at) {
+        float2 all{0, 0};
+        for (index part = 0; part < terms.parts; ++part) {
+            float2 const x = from[at * terms.parts + part];
+            all.x += x.x, all.y += x.y;
+        }
+        return all;
+    };
+    // What counts for the gates up to a token, and for those behind it.
+    float up_to[2] = {0, 0}, behind[2] = {0, 0}, over = 0;
+    index tokens[2] = {0, 0};
+    bool known[2];
+    for (int i = 0; i < 2; ++i) {
+        index const place = first + 2 * lane + i;
+        known[i] = place < where.length;
+        if (!known[i]) continue;
+        tokens[i] = token_at(c.passes[0], place, where.length);
+        index const row = where.batch * c.length + where.first + tokens[i];
+        for (index g = 0; g < terms.group; ++g) {
+            float2 const q = sum(terms.readers, row * c.query_heads + where.query_head + g);
+            float2 const k = sum(terms.keys + g * terms.keys_of_reader, row * c.heads + where.head);
+            up_to[i] += q.x + ((q.y - q.x) - (k.y - k.x));
+            behind[i] += k.x;
+        }
+    }
+    for (index g = 0; first < where.length && g < terms.group; ++g) {
+        float const* const from = terms.over + g * terms.over_of_reader;
+        for (index part = 0; part < terms.parts; ++part) {
+            over += from[(unit * terms.slots + slot) * terms.parts + part];
+        }
+    }
+    // The sums of later and of earlier lanes.
+    float later = up_to[0] + up_to[1], earlier = behind[0] + behind[1];
+    for (int step = 1; step < warp_size; step *= 2) {
+        float const x = __shfl_down_sync(~0U, later, step);
+        float const y = __shfl_up_sync(~0U, earlier, step);
+        if (lane + step < warp_size) later += x;
+        if (lane >= step) earlier += y;
+    }
+    later = __shfl_down_sync(~0U, later, 1);
+    earlier = __shfl_up_sync(~0U, earlier, 1);
+    if (lane == warp_size - 1) later = 0;
+    if (lane == 0) earlier = 0;
+    // Between lanes' tokens: before the first, between the two and behind the second.
+    float const sums[3] = {over + earlier + (up_to[0] + up_to[1] + later),
+                           over + (earlier + behind[0]) + (up_to[1] + later),
+                           over + (earlier + behind[0] + behind[1]) + later};
+    float total = 0;
+    for (int i = 0; i < 2; ++i) {
+        if (!known[i]) continue;
+        float const gate = load<float>(where.key_side(c.gate, tokens[i]), c.gate.kind);
+        float const value = expf(gate) > 0 ? sums[c.on_write ? i + 1 : i] : 0;
+        total += value;
+        if (constant == nullptr) store(where.key_side(d_gate, tokens[i]), d_gate.kind, value);
+    }
+    if (constant == nullptr) return;
+    total = sum_of_warp(total);
+    if (lane == 0) constant[item] = total;
+}
+
+/// A block adds up the gradient of the gate that all tokens of a head share.
+static __global__ void sum_constant_gate(float const* parts, index sequences, index heads,
+                                         index slots, tensor const d_gate) {
+    constexpr int threads = 256;
+    __shared__ double sums[threads];
+    int const mine = threadIdx.x;
+    double sum = 0;
+    for (index i = mine; i < sequences * slots; i += threads) {
+        sum += double(parts[(i / slots * heads + blockIdx.x) * slots + i % slots]);
+    }
+    sums[mine] = sum;
+    for (int half = threads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (mine < half) sums[mine] += sums[mine + half];
+    }
+    if (mine == 0) store(d_gate.data + blockIdx.x * d_gate.head, d_gate.kind, float(sums[0]));
+}
+
+/// The three calls of one `backward`.
+///
+/// Scratch: outputs in float where several query heads or passes add up to one; with the gradient
+/// of a gate a state in bfloat16 for every 64 tokens.
+/// A is float; it is a parameter so that only programs with gradients compile what they launch.
+template <class A>
+class mirrored_adjoint {
+    using problem = detail::problem<A>;
+    using carried = detail::carried<A>;
+
+public:
+    mirrored_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from)
+        : stream_(stream), from_(from), p_(from.call), passes_(p_.passes.begin(), p_.passes.end()) {
+        detail::merge(passes_);
+    }
+
+    /// Whether the chunkwise kernel takes all that is wanted.
+    bool fits() const {
+        auto const& what = p_.what;
+        bool const token = what.decay == decay_kind::none || what.decay == decay_kind::constant ||
+                           what.decay == decay_kind::scalar;
+        bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
+                           what.feature == feature_kind::identity;
+        if (!plain) return false;
+        bool const gates = from_.wants_gate(), states = !from_.d_in.empty();
+        // The gates' terms come with the outputs, and the state's gradient with the values'.
+        if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;
+        if (gates && std::max(p_.depth, p_.width) > widest_heavy_depth) return false;
+        if (states && (from_.d_v.empty() || p_.group() > 1)) return false;
+        bool const paths = std::any_of(passes_.begin(), passes_.end(),
+                                       [](pass const& x) { return x.order != nullptr; });
+        if (paths || passes_.size() > std::size_t(most_passes)) return false;
+        auto const fast = [&](tensor const& wanted, problem const& call) {
+            return wanted.empty() || chunks_fast(call);
+        };
+        return fast(from_.d_q, of_queries({})) && fast(from_.d_k, of_keys(0, {})) &&
+               fast(from_.d_v, of_values(0));
+    }
+
+    void operator()() {
+        plan();
+        scratch const memory(stream_, bytes_.bytes);
+        carried in, d_out;
+        in.s = turned(memory, in_at_, p_.in);
+        d_out.s = turned(memory, d_out_at_, from_.d_out);
+        auto* const rows = group() > 1 ? memory.at<float>(rows_at_) : nullptr;
+        chunk_marks marks;
+        marks.slots = slots_;
+        if (!from_.d_q.empty()) {
+            problem const call = of_queries(in);
+            if (gates()) {
+                marks.beside = p_.q;
+                marks.products = memory.at<float2>(readers_at_);
+                marks.states = memory.at<uint4>(states_at_);
+            }
+            compute(call, marks, nullptr);
+        }
+        for (index g = 0; g < group(); ++g) {
+            add_up(g);
+            if (!from_.d_k.empty()) {
+                if (gates()) {
+                    marks.beside = p_.k;
+                    marks.products = memory.at<float2>(keys_at_) + g * keys_;
+                    marks.contractions = memory.at<float>(anchors_at_) + g * anchors_;
+                }
+                compute(of_keys(g, g == 0 ? d_out : carried{}), marks, rows);
+            }
+        }
+        for (index g = 0; g < group() && !from_.d_v.empty(); ++g) {
+            add_up(g);
+            compute(of_values(g), {}, rows);
+        }
+        if (gates()) sum_gates(memory);
+    }
+
+private:
+    bool gates() const { return from_.wants_gate(); }
+    index group() const { return p_.group(); }
+
+    /// The call whose readers are those of the forward pass.
+    problem of_queries(carried const& in) const {
+        problem call = p_;
+        call.q = p_.o, call.k = p_.v, call.v = p_.k, call.o = from_.d_q;
+        call.in = in, call.out = {};
+        std::swap(call.depth, call.width);
+        call.passes = passes_;
+        return call;
+    }
+    problem of_keys(index g, carried const& d_out) const {
+        problem call = walked_back();
+        call.q = p_.v, call.k = part(p_.o, g), call.v = part(p_.q, g), call.o = from_.d_k;
+        call.in = d_out;
+        std::swap(call.depth, call.width);
+        return call;
+    }
+    problem of_values(index g) const {
+        problem call = walked_back();
+        call.q = p_.k, call.k = part(p_.q, g), call.v = part(p_.o, g), call.o = from_.d_v;
+        if (g > 0) return call;
+        call.in.s = from_.d_out.s;
+        call.out.s = from_.d_in.s;
+        return call;
+    }
+    problem walked_back() const {
+        problem call = p_;
+        call.what.on_write = !p_.what.on_write;
+        call.query_heads = p_.heads;
+        call.passes = back_;
+        call.in = call.out = {};
+        return call;
+    }
+
+    /// The query heads that are the g-th readers of their key/value heads.
+    tensor part(tensor x, index g) const {
+        x.data += g * x.head;
+        x.head *= group();
+        return x;
+    }
+
+    /// The passes back, of a call that adds to those of the query heads before.
+    void add_up(index g) {
+        back_ = passes_;
+        for (pass& p : back_) {
+            p.reversed = !p.reversed;
+            p.accumulate = p.accumulate || g > 0;
+            p.finish = p.finish && g + 1 == group();
+        }
+    }
+
+    void plan() {
+        index longest = 0;
+        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
+        slots_ = (longest + anchor_step - 1) / anchor_step;
+        index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
+        index const units = p_.sequences * p_.heads, state = units * p_.depth * p_.width;
+        auto const take = [&](index floats, bool needed) {
+            return bytes_.take(needed ? std::size_t(floats) * sizeof(float) : 0);
+        };
+        in_at_ = take(state, p_.in.s != nullptr);
+        d_out_at_ = take(state, from_.d_out.s != nullptr);
+        rows_at_ = take(tokens * p_.heads * std::max(p_.depth, p_.width), group() > 1);
+        if (!gates()) return;
+        with_marks(of_queries({}), [&]<class Shape>(Shape) {
+            index const tiles = (p_.depth + Shape::width - 1) / Shape::width;
+            parts_ = tiles * Shape::warps;
+            states_ = units * slots_ * tiles * Shape::width * Shape::depth / 2;
+        });
+        keys_ = tokens * p_.heads * parts_;
+        anchors_ = units * slots_ * parts_;
+        readers_at_ = take(2 * group() * keys_, true);
+        keys_at_ = take(2 * group() * keys_, true);
+        anchors_at_ = take(group() * anchors_, true);
+        states_at_ = take(states_, true);
+        constant_at_ = take(units * slots_, p_.what.decay == decay_kind::constant);
+    }
+
+    /// visit(the shape of the calls that leave marks)
+    template <class Visit>
+    static void with_marks(problem const& call, Visit const& visit) {
+        call.o.kind == element::bfloat16
+            ? with_extents<__nv_bfloat16, weighing::token, true>(call, visit)
+            : with_extents<__half, weighing::token, true>(call, visit);
+    }
+
+    void compute(problem const& call, chunk_marks const& marks, float* rows) const {
+        auto const launch = [&]<class Shape>(Shape) {
+            chunk_launch<Shape>(stream_, call)(call, {marks, rows});
+        };
+        marks.products != nullptr ? with_marks(call, launch) : with_chunk_shape(call, launch);
+    }
+
+    /// A state with its axes exchanged.
+    float* turned(scratch const& memory, std::size_t at, carried const& from) const {
+        if (from.s == nullptr) return nullptr;
+        auto* const to = memory.at<float>(at);
+        index const items = p_.sequences * p_.heads * p_.depth * p_.width;
+        transpose<<<blocks(items), threads, 0, stream_>>>(from.s, to, p_.sequences * p_.heads,
+                                                          p_.depth, p_.width);
+        expect("launch of transpose", cudaGetLastError());
+        return to;
+    }
+
+    void sum_gates(scratch const& memory) const {
+        decay_terms const terms{memory.at<float2>(readers_at_),
+                                memory.at<float2>(keys_at_),
+                                memory.at<float>(anchors_at_),
+                                parts_,
+                                slots_,
+                                group(),
+                                anchors_,
+                                keys_};
+        bool const constant = p_.what.decay == decay_kind::constant;
+        auto* const parts = constant ? memory.at<float>(constant_at_) : nullptr;
+        prepared<float> ready(stream_, p_, 1);
+        ready.for_each_launch([&](call<float> const& c) {
+            index const items = p_.sequences * p_.heads * slots_ * warp_size;
+            sum_token_decays<<<blocks(items), threads, 0, stream_>>>(c, terms, from_.d_gate, parts);
+            expect("launch of sum_token_decays", cudaGetLastError());
+        });
+        if (!constant) return;
+        sum_constant_gate<<<unsigned(p_.heads), threads, 0, stream_>>>(
+            parts, p_.sequences, p_.heads, slots_, from_.d_gate);
+        expect("launch of sum_constant_gate", cudaGetLastError());
+    }
+
+    static constexpr int threads = 256;
+    static unsigned blocks(index items) { return unsigned((items + threads - 1) / threads); }
+
+    cudaStream_t stream_;
+    detail::adjoint_problem<A> const& from_;
+    problem const& p_;
+    std::vector<pass> passes_, back_;
+    layout bytes_;
+    index slots_ = 0, parts_ = 0, keys_ = 0, anchors_ = 0, states_ = 0;
+    std::size_t in_at_ = 0, d_out_at_ = 0, rows_at_ = 0, readers_at_ = 0, keys_at_ = 0,
+                anchors_at_ = 0, states_at_ = 0, constant_at_ = 0;
+};
+
+}  // namespace rondo::inline RONDO_ISA::cuda
