@@ -48,7 +48,9 @@ __global__ void fill(T* to, rd::index size, unsigned seed, float low, float high
     rd::index const step = rd::index(gridDim.x) * blockDim.x;
     for (rd::index i = rd::index(blockIdx.x) * blockDim.x + threadIdx.x; i < size; i += step) {
         float const x = draw(i, seed, low, high);
-        if constexpr (sizeof(T) == 2) {
+        if constexpr (std::is_same_v<T, Eigen::half>) {
+            reinterpret_cast<__half*>(to)[i] = __float2half(x);
+        } else if constexpr (sizeof(T) == 2) {
             reinterpret_cast<__nv_bfloat16*>(to)[i] = __float2bfloat16(x);
         } else {
             to[i] = x;

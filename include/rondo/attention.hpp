@@ -27,7 +27,6 @@ inline void dispatch(Place const& place, problem<A> const& call) {
     if constexpr (runs_on_host<Place>) {
         run<lanes_of<Place, A>, What.decay>(call, threads_of(place));
     } else {
-        refuse_turned<What>();
         run_on(place, composition_constant<What>{}, call);  // found where the place is defined
     }
 }
@@ -160,7 +159,11 @@ public:
         with.out = carried;
         auto call = detail::check_call<What, T, true>("attention step", in, o, with);
         detail::take_places<What>("attention step", call, with.at);
-        detail::dispatch_step<What>(place, call, carried.spare);
+        if constexpr (detail::runs_on_host<Place>) {
+            detail::dispatch_step<What>(place, call, carried.spare);
+        } else {
+            step_on(place, detail::composition_constant<What>{}, call);  // where the place is
+        }
     }
 
     /// The state of no tokens, for `batch` sequences and `heads` key/value heads; `depth` are the

@@ -3,4 +3,6 @@
 #pragma once
 
 #include <rondo/cuda/launch.cuh>
+#include <rondo/cuda/positions.cuh>
+#include <rondo/cuda/scan.cuh>
 #include <rondo/rondo.hpp>

@@ -145,6 +145,22 @@ inline void run_scan(scan_problem const& call, int threads, index rows, Body con
     });
 }
 
+/// The recurrence and the accumulator of a call as a type, for places elsewhere.
+template <recurrence_kind Kind, class A>
+struct scan_kind {};
+
+/// Computes a checked call in a place.
+template <class A, recurrence_kind Kind, class Place>
+inline void dispatch_scan(Place const& place, scan_problem& call) {
+    if constexpr (runs_on_host<Place>) {
+        using L = lanes_of<Place, A>;
+        call.widen(threads_of(place));
+        run_scan<L>(call, threads_of(place), 0, scan_kernel<L, Kind>::forward);
+    } else {
+        run_scan_on(place, scan_kind<Kind, A>{}, call);  // found where the place is defined
+    }
+}
+
 }  // namespace detail
 
 /// An element-wise recurrence along one axis, made by `scan` or `log_cumsum_exp`.
@@ -188,10 +204,7 @@ public:
         s.apart("y", out, "state out", state_out);
         s.apart("state out", state_out, "x", in.x);
         s.apart("state out", state_out, "log_a", in.log_a);
-        using L = detail::lanes_of<Place, A>;
-        s.call.widen(detail::threads_of(place));
-        detail::run_scan<L>(s.call, detail::threads_of(place), 0,
-                            detail::scan_kernel<L, Kind>::forward);
+        detail::dispatch_scan<A, Kind>(place, s.call);
     }
 
     /// Gradients of a loss from d_y (and `.d_out`); those not wanted are left empty.
@@ -253,10 +266,7 @@ public:
         s.apart("y", out, "state", carried);
         s.apart("state", carried, "x", in.x);
         s.apart("state", carried, "log_a", in.log_a);
-        using L = detail::lanes_of<Place, A>;
-        s.call.widen(detail::threads_of(place));
-        detail::run_scan<L>(s.call, detail::threads_of(place), 0,
-                            detail::scan_kernel<L, Kind>::forward);
+        detail::dispatch_scan<A, Kind>(place, s.call);
     }
 };
 

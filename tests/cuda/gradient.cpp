@@ -148,6 +148,7 @@ TEST_CASE("gradients where kernels change: whole and ragged chunks, tiles of cha
                                {64, 128, 128},
                                {130, 64, 128},
                                {97, 128, 72},
+                               {70, 192, 40},
                                {4, 150, 40}}) {
             index const group = r.integer(1, 2);
             auto p = support::random_problem(r, s.op, {1, group, 1, T, D, E},
@@ -180,6 +181,24 @@ TEST_CASE("gradients as training asks for them: 16 bits, no states") {
                 check(s, p, call, a);
             }
         }
+    }
+}
+
+TEST_CASE("gradients of sequences long enough for several blocks to share them") {
+    if (!present()) return;
+    for (gradient_row const& s : gradient_rows()) {
+        random r("cuda long gradients " + s.name);
+        auto p = support::random_problem(r, s.op, {1, 2, 2, 700, 64, 64}, gates::mild);
+        p.eps = 1e-3;
+        auto call = support::random_gradient_call(r, p);
+        call.states = false;
+        arrangement const a{element::bfloat16, memory::bthd};
+        round_to(a.element, p);
+        round_to(a.element, call);
+        // The plain kernel in double is checked against the definition by the cases above.
+        auto const want = s.backward(p, call, {element::float64});
+        check(describe(s, p, a), s.op, a.element, call, s.backward(p, call, a), want.to, true,
+              size_of_terms(s, p, call));
     }
 }
 
@@ -281,15 +300,21 @@ TEST_CASE("gradients of a multiscan on the device") {
     index const rows = 7, columns = 11;
     for (gradient_grid_row const& s : gradient_grid_rows()) {
         random r("cuda gradients " + s.name);
-        auto p = support::random_problem(r, s.op, {2, 4, 2, rows * columns, 9, 6});
-        p.scale = 0.5;
-        auto const call = support::random_gradient_call(r, p);
-        auto const want = oracle::gradient_along(p, call.d_o, s.paths, rows, columns);
-        auto const got = s.backward(p, call, {element::float64}, rows, columns);
-        INFO(s.name);
-        gradient_call plain = call;
-        plain.states = false;
-        check(s.name, s.op, element::float64, plain, got, want, true);
+        for (element type : {element::float64, element::bfloat16}) {
+            bool const sixteen = type == element::bfloat16;
+            index const D = sixteen ? 64 : 9, E = sixteen ? 64 : 6;
+            auto p = support::random_problem(r, s.op, {2, 4, 2, rows * columns, D, E});
+            p.scale = 0.5;
+            if (sixteen) p.eps = 1e-3;
+            auto call = support::random_gradient_call(r, p);
+            call.states = false;
+            round_to(type, p);
+            round_to(type, call);
+            auto const want = oracle::gradient_along(p, call.d_o, s.paths, rows, columns);
+            auto const got = s.backward(p, call, {type}, rows, columns);
+            check(s.name + (sixteen ? ", bfloat16" : ", double"), s.op, type, call, got, want,
+                  true);
+        }
     }
 }
 

@@ -143,15 +143,25 @@ public:
         ((s.name += support::say(paths, s.paths) + " "), ...);
         s.backward = [](problem const& p, gradient_call const& call, arrangement const& a,
                         index rows, index columns) {
-            device_gradients<double, rank> x(p, call, a.memory);
-            auto const views = inputs(x, a);
-            auto const in = base::template inputs_of<rondo::inputs<what, double>>(views);
-            rondo::multiscan(op, Paths{}...)
-                .backward(place, rondo::grid{rows, columns}, in, views.o, targets(x, a),
-                          {.scale = p.scale, .eps = p.eps});
-            return x.taken({});
+            return a.element == element::bfloat16
+                       ? run_along<Eigen::bfloat16>(p, call, a, rows, columns, Paths{}...)
+                       : run_along<double>(p, call, a, rows, columns, Paths{}...);
         };
         return s;
+    }
+
+private:
+    template <class T, class... Paths>
+    static gradient_outcome run_along(problem const& p, gradient_call const& call,
+                                      arrangement const& a, index rows, index columns,
+                                      Paths... paths) {
+        device_gradients<T, rank> x(p, call, a.memory);
+        auto const views = inputs(x, a);
+        auto const in = base::template inputs_of<rondo::inputs<what, A<T>>>(views);
+        rondo::multiscan(op, paths...)
+            .backward(place, rondo::grid{rows, columns}, in, views.o, targets(x, a),
+                      {.scale = p.scale, .eps = p.eps});
+        return x.taken({});
     }
 };
 

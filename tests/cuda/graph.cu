@@ -78,13 +78,14 @@ bool replays(problem const& first, problem const& second, std::vector<rd::index>
 
 bool names_the_call() {
     // The denominators of 2^40 tokens, kept between two passes, need more memory than there is.
-    constexpr auto op = rd::attention(rd::decay::none, rd::bidirectional, rd::normalize::sum);
+    constexpr auto op = rd::attention(rd::decay::constant, rd::bidirectional, rd::normalize::sum);
     constexpr rd::index many = rd::index(1) << 40;
     double one[2] = {};
     rd::view<double const, 4> const in(one, {1, 1, many, 1}, {0, 0, 0, 0});
+    rd::view<double const, 1> const gate(one, {1});
     rd::view<double, 4> const out(one + 1, {1, 1, many, 1});
     try {
-        op.forward(rd::exec::cuda{}, {in, in, in}, out);
+        op.forward(rd::exec::cuda{}, {in, in, in, gate}, out);
     } catch (rd::cuda_error const& error) {
         return std::string(error.what()).find("cudaMallocAsync") != std::string::npos &&
                error.code() == cudaErrorMemoryAllocation;

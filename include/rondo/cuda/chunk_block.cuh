@@ -79,7 +79,7 @@ struct chunk_block {
     int lane, warp;
     unsigned base;
     notes_type& notes;
-    head_rows q_rows, k_rows, v_rows, gate_rows, o_rows;
+    head_rows q_rows, k_rows, v_rows, gate_rows, beta_rows, o_rows;
 
     __device__ chunk_block(call<float> const& what, location const& at, index first, index count,
                            char* shared)
@@ -95,6 +95,7 @@ struct chunk_block {
           k_rows{at.key_side(what.k, 0), int(what.k.time)},
           v_rows{at.key_side(what.v, 0) + first * 2, int(what.v.time)},
           gate_rows{at.key_side(what.gate, 0), int(what.gate.time)},
+          beta_rows{at.key_side(what.beta, 0), int(what.beta.time)},
           o_rows{at.query_side(what.o, 0) + first * 2, int(what.o.time)} {}
 
     using depth_tile = typename Shape::depth_tile;
@@ -110,12 +111,20 @@ struct chunk_block {
         bool const own = Shape::per_channel && !(Shape::weigh == weighing::additive && c.k.ones);
         return {gate(stage).base + (own ? Shape::depth_bytes : 0)};
     }
+    /// What a delta update solves a chunk with, behind the keys.
+    __device__ typename Shape::score_tile solved(int stage) const {
+        return {k(stage).base + Shape::depth_bytes};
+    }
     /// What reads the state.
     __device__ depth_tile readers(int stage) const {
         return Shape::weigh == weighing::channel ? gate(stage) : q(stage);
     }
     __device__ typename Shape::score_tile scores() const {
         return {base + 2 * Shape::stage_bytes_of(c.k.ones)};
+    }
+    /// The keys that read the state, for a delta update.
+    __device__ depth_tile key_readers(int stage) const {
+        return Shape::reads_keys ? depth_tile{scores().base + Shape::score_bytes} : k(stage);
     }
 
     /// Asks for the tiles of a chunk.
@@ -128,6 +137,25 @@ struct chunk_block {
         if constexpr (Shape::per_channel) {
             load(gate(stage), gate_rows, depth, tokens, count, c.gate_shift);
         }
+    }
+
+    /// Asks for rows of 64 values that lie one after the other.
+    __device__ void load_solved(int stage, element_type const* from) const {
+        constexpr int pieces = Shape::rows / 8;
+        auto const* const source = reinterpret_cast<std::byte const*>(from);
+        for (int i = threadIdx.x; i < Shape::rows * pieces; i += Shape::threads) {
+            copy_ahead(solved(stage).at(i / pieces, i % pieces), source + i * 16, true);
+        }
+    }
+
+    /// Asks for what earlier passes left of a chunk's outputs, as far as the second cache.
+    __device__ void expect_partial(int const* tokens, int count) const {
+        constexpr int line = 128 / int(sizeof(float)), lines = Shape::width / line;
+        static_assert(Shape::rows * lines == Shape::threads);
+        int const row = threadIdx.x / lines;
+        index const at = column + threadIdx.x % lines * line;
+        if (row >= count || at >= c.width) return;
+        prefetch(c.partial_rows + where.partial(c, tokens[row]) * c.width + at);
     }
 
     /// A key of ones is in shared memory once and for all.
@@ -166,7 +194,7 @@ struct chunk_block {
         }
     }
 
-private:
+    /// Asks for the rows of some tokens; those beyond `count` and the channels beyond theirs are 0.
     template <int Columns>
     __device__ void load(tile<element_type, Columns> const& to, head_rows const& from, int channels,
                          int const* tokens, int count, int shift = 0) const {

@@ -120,6 +120,11 @@ private:
                 gates.set(row, pair, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
             }
             float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(row, pair));
+            if constexpr (Shape::reads_keys) {
+                unsigned const reader =
+                    pack<T>(y.x * power_of_2(now.x) * enter.x, y.y * power_of_2(now.y) * enter.y);
+                b_.key_readers(stage).set(row, pair, inside ? reader : 0);
+            }
             unsigned const k =
                 pack<T>(y.x * power_of_2(end.x - now.x), y.y * power_of_2(end.y - now.y));
             keys.set(row, pair, inside ? k : 0);

@@ -2,6 +2,7 @@
 /// Which calls the chunkwise kernel takes, and in which shape.
 #pragma once
 
+#include <rondo/cuda/chunk_solve.cuh>
 #include <rondo/cuda/chunkwise.cuh>
 #include <rondo/cuda/tuning.cuh>
 
@@ -23,6 +24,9 @@ inline bool chunks_fast(detail::problem<float> const& p) {
     element const kind = p.o.kind;
     auto const form = p.what.form;
     bool const sixteen = kind == element::bfloat16 || kind == element::float16;
+    bool const keeps = std::any_of(p.passes.begin(), p.passes.end(),
+                                   [](pass const& how) { return how.keep || !how.write; });
+    bool const updates = !p.what.delta || (!p.k.ones && !keeps && fits(p.beta.time));
     bool const decays = p.what.decay == decay_kind::none || p.what.decay == decay_kind::constant ||
                         p.what.decay == decay_kind::scalar ||
                         // weights by channel need the exponents of bfloat16
@@ -31,11 +35,13 @@ inline bool chunks_fast(detail::problem<float> const& p) {
         form == detail::form_kind::automatic || form == detail::form_kind::chunkwise;
     bool const key = p.k.ones ? p.what.feature == feature_kind::identity : in_pieces(p.k, kind);
     bool const gate = !p.what.per_channel() || in_pieces(p.gate, kind);
+    int const widest =
+        p.what.per_channel() || p.what.delta ? widest_heavy_depth : widest_chunk_depth;
     bool const short_enough = fits(p.length + most_chunk_rows) && fits(p.gate.time);
     return sixteen && short_enough && p.length >= least_chunk_length && decays && chosen &&
-           !p.what.delta && key && gate && in_pieces(p.q, kind) && in_pieces(p.v, kind) &&
+           updates && key && gate && in_pieces(p.q, kind) && in_pieces(p.v, kind) &&
            in_pieces(p.o, kind) && p.depth % 8 == 0 && p.width % 8 == 0 && p.depth > 0 &&
-           p.depth <= widest_chunk_depth && p.width > 0;
+           p.depth <= widest && p.width > 0;
 }
 
 /// Blocks that share a sequence: as many as fill the chip once, and no more than have something to
@@ -58,14 +64,26 @@ public:
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
-        segments_ = p.offsets.empty() ? segments_of(units_, p.length) : 1;
+        // What a delta update does to a state is no factor of it, so its segments do not join.
+        bool const joins = p.offsets.empty() && !Shape::delta;
+        segments_ = joins ? segments_of(units_, p.length) : 1;
+        if (Shape::delta) {
+            slots_ =
+                solved_chunks::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
+        }
+        heads_ = p.heads;
         index const chunks = (p.length + Shape::rows - 1) / Shape::rows;
         segment_length_ = (chunks + segments_ - 1) / segments_ * Shape::rows;
         if (segments_ > 1) segments_ = (p.length + segment_length_ - 1) / segment_length_;
     }
 
     std::size_t scratch_bytes(detail::problem<float> const& p) const {
-        return prepared<float>::scratch_bytes(p, tiles_ * Shape::warps) + record_bytes();
+        return prepared<float>::scratch_bytes(p, tiles_ * Shape::warps) + record_bytes() +
+               solved_bytes();
+    }
+
+    std::size_t solved_bytes() const {
+        return std::size_t(heads_ * slots_ * Shape::rows * Shape::rows) * 2;
     }
 
     /// Warps that share the columns of an output.
@@ -89,17 +107,23 @@ public:
                cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     bytes_));
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
-        scratch const records(stream_, record_bytes());
+        scratch const records(stream_, record_bytes()), solved(stream_, solved_bytes());
         ready.for_each_launch([&](call<float> const& all) {
             call<float> one = all;
             if (with.rows != nullptr) one.partial_rows = with.rows;
             one.gate_shift = with.gate_shift;
             call<float> const c = one;
-            if (segments_ == 1) return launch(c, plan(nullptr, false, false, with.marks));
+            if (segments_ == 1 && !Shape::delta) {
+                return launch(c, plan(nullptr, false, false, with.marks));
+            }
             one.pass_count = 1;
             for (int i = 0; i < c.pass_count; ++i) {
                 one.passes[0] = c.passes[i];
-                split(one, records.at<float>(0), with.marks);
+                if constexpr (Shape::delta) {
+                    solve(one, {solved.at<std::byte>(0), slots_});
+                } else {
+                    split(one, records.at<float>(0), with.marks);
+                }
             }
         });
     }
@@ -122,6 +146,22 @@ private:
         launch(c, plan(records, true, false, marks));
     }
 
+    /// One pass of a delta update: its chunks are solved, then walked.
+    void solve(call<float> const& c, solved_chunks const& to) const {
+        using solving = solving_shape<Shape>;
+        constexpr int bytes = chunk_shared_bytes<solving>(false);
+        expect("cudaFuncSetAttribute",
+               cudaFuncSetAttribute(solve_chunks<solving>,
+                                    cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+        if (slots_ == 0) return;
+        solve_chunks<solving>
+            <<<unsigned(heads_ * slots_), solving::threads, bytes, stream_>>>(c, to);
+        expect("launch of solve_chunks", cudaGetLastError());
+        chunk_plan walked = plan(nullptr, false, false, {});
+        walked.solved = to;
+        launch(c, walked);
+    }
+
     chunk_plan plan(float* records, bool starts, bool leaves, chunk_marks const& marks) const {
         return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, marks};
     }
@@ -133,7 +173,7 @@ private:
 
     cudaStream_t stream_;
     int bytes_;
-    index tiles_, units_, segments_, segment_length_;
+    index tiles_, units_, segments_, segment_length_, heads_, slots_ = 0;
 };
 
 /// visit(a shape) for the extents of a call.
@@ -141,19 +181,36 @@ template <class T, weighing Weigh, bool Marks = false, class Visit>
 inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
     constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        visit(chunk_shape<T, Weigh, 64, columns, 4, Marks>{});
+        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks>{});
+    } else if (p.depth > 128) {
+        if constexpr (!Marks && (Weigh == weighing::none || Weigh == weighing::token)) {
+            visit(chunk_shape<T, Weigh, 256, columns, 8>{});
+        }
     } else if (p.width <= 64) {
-        visit(chunk_shape<T, Weigh, 128, columns, 4, Marks>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks>{});
     } else {
-        visit(chunk_shape<T, Weigh, 128, columns, 8, Marks>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks>{});
+    }
+}
+
+/// The same for a delta update.
+template <class T, weighing Weigh, class Visit>
+inline void with_delta(detail::problem<float> const& p, Visit const& visit) {
+    constexpr int columns = warp_columns_of_chunk;
+    if (p.depth <= 64) {
+        visit(chunk_shape<T, Weigh, 64, columns, 4, true>{});
+    } else {
+        visit(chunk_shape<T, Weigh, 128, columns, 8, true>{});
     }
 }
 
 /// The same for its decay.
 template <class T, class Visit>
 inline void with_decay(detail::problem<float> const& p, Visit const& visit) {
+    if (p.what.delta && !p.what.per_channel()) return with_delta<T, weighing::token>(p, visit);
     if (p.what.per_channel()) {
         if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+            if (p.what.delta) return with_delta<T, weighing::channel>(p, visit);
             p.what.additive() ? with_extents<T, weighing::additive>(p, visit)
                               : with_extents<T, weighing::channel>(p, visit);
         }

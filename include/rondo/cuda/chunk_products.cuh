@@ -222,38 +222,53 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage, int fi
     }
 }
 
-/// What they find in the chunk itself.
-template <class Shape>
-__device__ inline void read_chunk(chunk_block<Shape> const& b, int stage, int first,
-                                  chunk_outputs<Shape>& o) {
+/// What they find in the chunk itself; values(pair, m, step, part) are two right
+/// operands of block m.
+template <class Shape, class Values>
+__device__ inline void read_chunk(chunk_block<Shape> const& b, int first, chunk_outputs<Shape>& o,
+                                  Values const& values_of) {
     using T = typename Shape::element_type;
     int const lane = anew(b.lane);
     constexpr int side = Shape::rows / 16, blocks = Shape::columns / 16;
 #pragma unroll
     for (int step = 0; step < side; ++step) {
         if (16 * step >= first + Shape::rows_at_a_time) break;
-        right_operand values[blocks][2];
 #pragma unroll
-        for (int m = 0; m < blocks; ++m) {
-            b.v(stage).right(values[m], b.warp * blocks + m, step, lane);
-        }
+        for (int part = 0; part < Shape::value_parts; ++part) {
+            right_operand values[blocks][2];
 #pragma unroll
-        for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
-            if (first + 16 * row < 16 * step) continue;
-            auto const scores = b.scores().left(first + 16 * row, step, lane);
+            for (int m = 0; m < blocks; ++m) values_of(values[m], m, step, part);
 #pragma unroll
-            for (int m = 0; m < blocks; ++m) {
-                multiply_add<T>(o[row][2 * m], scores, values[m][0]);
-                multiply_add<T>(o[row][2 * m + 1], scores, values[m][1]);
+            for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
+                if (first + 16 * row < 16 * step) continue;
+                auto const scores = b.scores().left(first + 16 * row, step, lane);
+#pragma unroll
+                for (int m = 0; m < blocks; ++m) {
+                    multiply_add<T>(o[row][2 * m], scores, values[m][0]);
+                    multiply_add<T>(o[row][2 * m + 1], scores, values[m][1]);
+                }
             }
         }
     }
 }
 
-/// S += K^T V, every token with its weight.
+/// Multiplies the tokens of a left operand by what is left of them at the chunk's end.
 template <class Shape>
+__device__ inline void weigh_values(chunk_block<Shape> const& b, int stage, int step,
+                                    left_operand& values) {
+    using T = typename Shape::element_type;
+    float const* const w = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        float2 const x = unpack<T>(values.x[i]);
+        values.x[i] = pack<T>(x.x * w[i / 2 * 8], x.y * w[i / 2 * 8 + 1]);
+    }
+}
+
+/// S += K^T V, every token with its weight; values(m, step, part) is a left operand of block m.
+template <class Shape, class Values>
 __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int count,
-                                   chunk_state<Shape>& state) {
+                                   chunk_state<Shape>& state, Values const& values_of) {
     using T = typename Shape::element_type;
     int const lane = anew(b.lane);
     constexpr int blocks = Shape::columns / 16;
@@ -264,17 +279,14 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
             state.scale(b.notes.piece_decay[step],
                         lane);  // keys are relative to their piece's end
         }
-        left_operand values[blocks];
+        left_operand values[Shape::value_parts][blocks];
 #pragma unroll
-        for (int m = 0; m < blocks; ++m) {
-            values[m] = b.v(stage).left_transposed(b.warp * blocks + m, step, lane);
-            if constexpr (Shape::weigh == weighing::token) {
-                float const* const w = b.notes.tokens[stage].write + 16 * step + lane % 4 * 2;
+        for (int part = 0; part < Shape::value_parts; ++part) {
 #pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    float2 const x = unpack<T>(values[m].x[i]);
-                    values[m].x[i] = pack<T>(x.x * w[i / 2 * 8], x.y * w[i / 2 * 8 + 1]);
-                }
+            for (int m = 0; m < blocks; ++m) {
+                auto& x = values[part][m];
+                x = values_of(m, step, part);
+                if constexpr (Shape::weigh == weighing::token) weigh_values(b, stage, step, x);
             }
         }
 #pragma unroll
@@ -282,9 +294,12 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
             right_operand keys[2];
             b.k(stage).right(keys, block, step, lane);
 #pragma unroll
-            for (int m = 0; m < blocks; ++m) {
-                multiply_add<T>(state.s[m][2 * block], values[m], keys[0]);
-                multiply_add<T>(state.s[m][2 * block + 1], values[m], keys[1]);
+            for (int part = 0; part < Shape::value_parts; ++part) {
+#pragma unroll
+                for (int m = 0; m < blocks; ++m) {
+                    multiply_add<T>(state.s[m][2 * block], values[part][m], keys[0]);
+                    multiply_add<T>(state.s[m][2 * block + 1], values[part][m], keys[1]);
+                }
             }
         }
     }

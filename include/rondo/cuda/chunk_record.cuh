@@ -5,6 +5,7 @@
 #pragma once
 
 #include <rondo/cuda/adjoint/marks.cuh>
+#include <rondo/cuda/chunk_delta.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -35,6 +36,7 @@ struct chunk_plan {
     bool starts;         // from its record
     bool leaves;         // its record
     chunk_marks marks;   // of shapes that leave any
+    solved_chunks solved = {};
 };
 
 template <class Shape>

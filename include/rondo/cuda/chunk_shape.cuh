@@ -12,7 +12,8 @@ enum class weighing : unsigned char { none, token, channel, additive };
 /// Sizes of one instantiation. A warp owns `Columns` columns of the state for all of its rows, in
 /// registers, so that the state never meets memory. `Marks`: leaves what gradients of log decays
 /// need (adjoint/marks.cuh).
-template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Marks = false>
+template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false,
+          bool Marks = false>
 struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
@@ -21,8 +22,15 @@ struct chunk_shape {
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int width = Columns * Warps;  // of a block
     static constexpr int threads = warp_size * Warps;
+    static constexpr bool delta = Delta;
     static constexpr bool per_channel =
         Weighing == weighing::channel || Weighing == weighing::additive;
+
+    // A delta update reads the state by keys that are weighed as queries are.
+    static constexpr bool reads_keys = Delta && Weighing == weighing::channel;
+
+    // What it writes is rounded to two parts.
+    static constexpr int value_parts = Delta ? 2 : 1;
 
     // Keys and queries that are rounded after weighing leave no room for a rounded state: it is
     // read in two parts.
@@ -30,7 +38,9 @@ struct chunk_shape {
 
     // Outputs of so many rows are computed at a time: fewer take fewer registers, but round the
     // state anew.
-    static constexpr int rows_at_a_time = (refined || Marks) && Depth > 64 ? rows / 2 : rows;
+    static constexpr bool many_registers = refined || Delta || Marks;
+    static constexpr int rows_at_a_time = Depth > 128 || (many_registers && Depth > 64) ? rows / 2
+                                                                                        : rows;
 
     using depth_tile = tile<Element, Depth>;
     using width_tile = tile<Element, width>;
@@ -38,14 +48,15 @@ struct chunk_shape {
 
     // One stage of tiles, twice: one is computed on while the other arrives.
     static constexpr int depth_bytes = rows * Depth * 2, width_bytes = rows * width * 2;
-    static constexpr int stage_bytes = depth_bytes * (per_channel ? 3 : 2) + width_bytes;
     static constexpr int score_bytes = rows * rows * 2;
+    static constexpr int stage_bytes =
+        depth_bytes * (per_channel ? 3 : 2) + width_bytes + (Delta ? score_bytes : 0);
     /// Bytes of a stage: a key of ones needs no tile where its weights take its place.
     static __host__ __device__ constexpr int stage_bytes_of(bool ones) {
         return stage_bytes - (ones && weigh == weighing::additive ? depth_bytes : 0);
     }
     static __host__ __device__ constexpr int tile_bytes(bool ones) {
-        return 2 * stage_bytes_of(ones) + score_bytes;
+        return 2 * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);
     }
 };
 
@@ -63,6 +74,7 @@ struct chunk_notes {
         float carry;
     };
     token_weights tokens[2];
+    float strength[2][Shape::delta ? Shape::rows : 1];  // beta
     int token[3][Shape::rows];  // which tokens the chunk before, this and the next one hold
     float row_sums[Shape::rows][Shape::rows / 16];  // of scores, by block of columns
     float state_sums[Shape::rows];                  // of queries and the normaliser

@@ -25,7 +25,7 @@ public:
         for (int i = 0; i < 2; ++i) {
             int const row = 2 * b_.lane + i;
             steps_[i] = 0;
-            if (row >= count) continue;
+            if (row >= count || !b_.c.gated) continue;
             float const gate = cuda::load<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
             steps_[i] = fmaxf(gate * log2_of_e, lowest);
         }

@@ -7,9 +7,9 @@
 
 #include <rondo/cuda/chunk_additive.cuh>
 #include <rondo/cuda/chunk_channel.cuh>
+#include <rondo/cuda/chunk_delta.cuh>
 #include <rondo/cuda/chunk_leave.cuh>
 #include <rondo/cuda/chunk_record.cuh>
-#include <rondo/cuda/chunk_token.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -25,9 +25,13 @@ public:
           plan_(plan),
           b_(block),
           tokens_(block),
+          strengths_(block),
           channels_(block),
           additive_(block),
           marker_(block, plan.marks) {}
+
+    /// Where the solved chunks of the block's sequence are.
+    __device__ void solved_at(T const* memory) { solved_ = memory; }
 
     /// The passes over the places [first, last), from and to the block's record where it has one.
     __device__ void run(float* record, int first, int last, bool final) {
@@ -101,14 +105,22 @@ private:
         order.note(1);
         __syncthreads();
         b_.load(0, how, order.tokens(0), order.span(0).count);
+        load_solved(0, first, 0);
         tokens_.load(order.tokens(0), order.span(0).count);
+        strengths_.load(order.tokens(0), order.span(0).count);
         tokens_.weigh(0);
+        strengths_.leave(0);
         for (int number = 0; order.span(number).count > 0; ++number) {
             int const stage = number % 2, next = order.span(number + 1).count;
             wait_for_copies();
             __syncthreads();
-            if (next > 0) b_.load(stage ^ 1, how, order.tokens(number + 1), next);
+            if (next > 0) {
+                b_.load(stage ^ 1, how, order.tokens(number + 1), next);
+                load_solved(stage ^ 1, first, number + 1);
+                if (how.accumulate) b_.expect_partial(order.tokens(number + 1), next);
+            }
             tokens_.load(order.tokens(number + 1), next);
+            strengths_.load(order.tokens(number + 1), next);
             order.note(number + 2);
             if constexpr (Shape::marks) {
                 if (!plan_.leaves) {
@@ -119,8 +131,16 @@ private:
             }
             advance(how, order.tokens(number), order.span(number).count, stage);
             tokens_.weigh(stage ^ 1);
+            strengths_.leave(stage ^ 1);
         }
         __syncthreads();
+    }
+
+    __device__ void load_solved(int stage, int first, int number) const {
+        if constexpr (Shape::delta) {
+            constexpr index size = Shape::rows * Shape::rows;
+            b_.load_solved(stage, solved_ + (first / Shape::rows + number) * size);
+        }
     }
 
     __device__ bool weigh(pass const& how, int first, int last, int stage) {
@@ -137,7 +157,7 @@ private:
                 size = 1;
                 continue;
             }
-            take(how, tokens, first, first + size, stage);
+            take(how, tokens, count, first, first + size, stage);
             first += size;
             if (first == count) break;
             __syncthreads();  // the tiles hold products of the logits now
@@ -155,27 +175,56 @@ private:
         __syncthreads();
     }
 
-    /// Reads and writes rows [first, last).
-    __device__ void take(pass const& how, int const* tokens, int first, int last, int stage) {
-        if (how.read) {
-            if (how.write) compute_scores(b_, stage, how, last);
-            if (c_.normalized) read_normalizer(b_, stage);
-            if (how.write || c_.normalized) __syncthreads();
-#pragma unroll 1
-            for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
-                chunk_outputs<Shape> o = {};
-                output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
-                read_state(b_, stage, origin, state_, o);
-                if constexpr (Shape::marks) {
-                    auto const products = rows.mark(o);
-                    if (how.write) read_chunk(b_, stage, origin, o);
-                    rows.leave_marks(products, o);
-                } else {
-                    if (how.write) read_chunk(b_, stage, origin, o);
-                }
-                rows.leave(o);
-            }
+    /// Reads and writes rows [first, last) of `count`.
+    __device__ void take(pass const& how, int const* tokens, int count, int first, int last,
+                         int stage) {
+        int const lane = anew(b_.lane);
+        constexpr int blocks = Shape::columns / 16;
+        if constexpr (Shape::delta) {
+            chunk_updates<Shape> updates;
+            updates.solve(b_, stage, state_, first == 0 && last == count);
+            auto const pair = [&](right_operand(&to)[2], int m, int step, int part) {
+                updates.right(to, m, step, part == 1);
+            };
+            read(how, tokens, first, last, stage, pair);
+            write(how, last, stage,
+                  [&](int m, int step, int part) { return updates.left(m, step, part == 1); });
+        } else {
+            auto const pair = [&](right_operand(&to)[2], int m, int step, int) {
+                b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
+            };
+            read(how, tokens, first, last, stage, pair);
+            write(how, last, stage, [&](int m, int step, int) {
+                return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
+            });
         }
+    }
+
+    template <class Values>
+    __device__ void read(pass const& how, int const* tokens, int first, int last, int stage,
+                         Values const& values) {
+        if (!how.read) return;
+        if (how.write) compute_scores(b_, stage, how, last);
+        if (c_.normalized) read_normalizer(b_, stage);
+        if (how.write || c_.normalized) __syncthreads();
+#pragma unroll 1
+        for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
+            chunk_outputs<Shape> o = {};
+            output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
+            read_state(b_, stage, origin, state_, o);
+            if constexpr (Shape::marks) {
+                auto const products = rows.mark(o);
+                if (how.write) read_chunk(b_, origin, o, values);
+                rows.leave_marks(products, o);
+            } else {
+                if (how.write) read_chunk(b_, origin, o, values);
+            }
+            rows.leave(o);
+        }
+    }
+
+    template <class Values>
+    __device__ void write(pass const& how, int last, int stage, Values const& values) {
         if (!how.write) return;
         if constexpr (Shape::weigh == weighing::token) {
             float const carry = b_.notes.tokens[stage].carry;
@@ -188,7 +237,7 @@ private:
         if constexpr (Shape::marks) {
             if (!plan_.leaves) marker_.leave(place_, state_);
         }
-        write_state(b_, stage, last, state_);
+        write_state(b_, stage, last, state_, values);
         if (c_.normalized) write_normalizer(b_, stage, last);
     }
 
@@ -196,11 +245,13 @@ private:
     chunk_plan const& plan_;
     chunk_block<Shape> const& b_;
     token_weigher<Shape> tokens_;
+    delta_strengths<Shape> strengths_;
     channel_weigher<Shape> channels_;
     additive_weigher<Shape> additive_;
     state_marker<Shape> marker_;
     int place_ = 0;  // of the chunk's first token, for marks
     chunk_state<Shape> state_;
+    T const* solved_ = nullptr;
 };
 
 template <class Shape>
@@ -212,6 +263,13 @@ __global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
     chunk_walker<Shape> walker(c, plan, block);
+    if constexpr (Shape::delta) {
+        using T = typename Shape::element_type;
+        constexpr index size = Shape::rows * Shape::rows;
+        index const slot =
+            where.head * plan.solved.slots + solved_chunks::first(c, where.sequence, Shape::rows);
+        walker.solved_at(reinterpret_cast<T const*>(plan.solved.memory) + slot * size);
+    }
     float* const record = plan.records == nullptr
                               ? nullptr
                               : plan.records + index(blockIdx.x) * chunk_record<Shape>::size;

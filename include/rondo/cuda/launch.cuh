@@ -6,31 +6,11 @@
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
+#include <rondo/cuda/place.cuh>
 #include <rondo/cuda/step.cuh>
+#include <rondo/cuda/turned.cuh>
 
 namespace rondo::inline RONDO_ISA {
-namespace exec {
-
-/// A stream of the current device. Views and states are of device memory; packed offsets stay in
-/// host memory. Calls return at once: the work is ordered by the stream, may be captured in a
-/// graph, and takes its scratch from the stream's pool (cuda::scratch_bytes).
-///
-/// 16-bit tensors whose channels are neighbours and whose rows begin at multiples of 16 bytes, with
-///   up to 128 key channels, go through tensor cores; everything else through a plain kernel.
-/// Gradients of such tensors do, too, without normalize::sum, feature maps and paths: for none,
-///   constant, scalar and additive decays, and for vector in one direction. Those by channel in one
-///   direction ask for as many query heads as key heads, vector for no d_in and additive for no
-///   states; the gradient of a log decay asks for those of q and k, and for one direction.
-/// Accuracy, of the norm of the output in 16 bits: 3e-3; 4e-3 with weights by channel; 5e-3 with a
-///   feature map. float 1e-5 and double 1e-10 of the largest output (tests/cuda). Gradients: 5e-3
-///   of their norm in 16 bits, float 1e-4 and double 1e-9 of the largest entry.
-/// Errors: cuda_error names the call of the runtime that failed.
-struct cuda {
-    cudaStream_t stream = nullptr;
-};
-
-}  // namespace exec
-
 namespace cuda {
 
 /// The generic kernel's launch for a call.
@@ -44,6 +24,7 @@ inline generic_launch<A> generic_launch_of(detail::problem<A> const& p) {
 template <class A>
 inline void forward(cudaStream_t stream, detail::problem<A> const& from) {
     if (from.sequences * from.query_heads == 0) return;
+    if (from.what.turned) return forward(stream, turned_operands<A>(stream, from).call());
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
             return with_chunk_shape(from, [&]<class Shape>(Shape) {
@@ -62,6 +43,10 @@ template <class A>
 inline std::size_t forward_scratch(detail::problem<A> const& from) {
     std::size_t bytes = 0;
     if (from.sequences * from.query_heads == 0) return bytes;
+    if (from.what.turned) {
+        return turned_operands<A>::scratch_bytes(from) +
+               forward_scratch(turned_operands<A>::planned(from));
+    }
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
             with_chunk_shape(from, [&]<class Shape>(Shape) {
@@ -84,6 +69,7 @@ inline std::size_t scratch_bytes(
     view<T, 4> const& o,
     std::type_identity_t<detail::options_of<What, accumulator_t<T>>> const& with = {}) {
     auto call = detail::check_call<What, T, false>("attention", in, o, with);
+    detail::take_places<What>("attention", call, with.at);
     auto passes = detail::passes_of(What);
     std::span<detail::pass> const used(passes.items.data(), passes.count);
     detail::merge(used);
@@ -95,6 +81,7 @@ inline std::size_t scratch_bytes(
 template <class A>
 inline void step(cudaStream_t stream, detail::problem<A> from) {
     if (from.sequences * from.heads == 0) return;
+    if (from.what.turned) return step(stream, turned_operands<A>(stream, from).call());
     pass const one{};
     from.in = from.out;
     from.passes = std::span<pass const>(&one, 1);

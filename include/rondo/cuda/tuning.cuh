@@ -4,8 +4,9 @@
 
 namespace rondo::inline RONDO_ISA::cuda {
 
-/// Key channels up to which the chunkwise kernel keeps a state in registers.
-inline constexpr int widest_chunk_depth = 128;
+/// Key channels up to which the chunkwise kernel keeps a state in registers, and those where a
+/// third tile of a chunk, or what a delta update adds, finds room in shared memory.
+inline constexpr int widest_chunk_depth = 256, widest_heavy_depth = 128;
 
 /// Tokens of a chunk at most.
 inline constexpr int most_chunk_rows = 64;

@@ -23,18 +23,26 @@ inline constexpr bool runs_on_host<exec::simd_t> = true;
 template <>
 inline constexpr bool runs_on_host<exec::openmp_t> = true;
 
-/// Elsewhere chunks are packed by kernels that know no places.
+/// Gradients know places only on the processor.
 template <composition What>
 constexpr void refuse_turned() noexcept {
     static_assert(!What.turned,
-                  "rondo: position::fused goes with exec::serial, simd and openmp; elsewhere call "
-                  "position::lrpe or rope on q and k first");
+                  "rondo: gradients with position::fused go with exec::serial, simd and openmp; "
+                  "elsewhere call position::lrpe or rope on q and k first");
 }
+
+template <class Place, class A>
+struct lanes_in {
+    static_assert(runs_on_host<Place>,
+                  "rondo: this verb goes with exec::serial, simd and openmp: it has no kernel for "
+                  "another place");
+    using type =
+        std::conditional_t<std::is_same_v<Place, exec::serial_t>, one_lane<A>, simd_lanes<A>>;
+};
 
 /// The lanes that a place computes with.
 template <class Place, class A>
-using lanes_of =
-    std::conditional_t<std::is_same_v<Place, exec::serial_t>, one_lane<A>, simd_lanes<A>>;
+using lanes_of = typename lanes_in<Place, A>::type;
 
 template <class Place>
 inline int threads_of([[maybe_unused]] Place const& place) noexcept {

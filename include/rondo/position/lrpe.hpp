@@ -158,8 +158,7 @@ public:
     void forward(Place const& place, std::type_identity_t<inputs<accumulator_t<T>, 4>> const& in,
                  view<T, 4> const& y, place_options const& with = {}) const {
         using A = accumulator_t<T>;
-        request<A>(in.x, in, with)
-            .template forward<detail::lanes_of<Place, A>>(y, detail::threads_of(place));
+        request<A>(in.x, in, with).forward(place, y);
     }
 
     /// Gradients of a loss from d_y; those not wanted are left empty.
@@ -188,9 +187,7 @@ public:
               view<T, 3> const& y, place_options const& with) const {
         using A = accumulator_t<T>;
         detail::operand<A, 3> const out = y;
-        request<A>(detail::with_axis(in.x, 2), in, with)
-            .template forward<detail::lanes_of<Place, A>>(detail::with_axis(out, 2),
-                                                          detail::threads_of(place));
+        request<A>(detail::with_axis(in.x, 2), in, with).forward(place, detail::with_axis(out, 2));
     }
 
 private:

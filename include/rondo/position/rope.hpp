@@ -70,8 +70,7 @@ public:
                  std::type_identity_t<rope_inputs<accumulator_t<T>, 4>> const& in,
                  view<T, 4> const& y, place_options const& with = {}) const {
         using A = accumulator_t<T>;
-        request<A>(in.x, with)
-            .template forward<detail::lanes_of<Place, A>>(y, detail::threads_of(place));
+        request<A>(in.x, with).forward(place, y);
     }
 
     /// d_x from d_y: turned back. x itself is not read.
@@ -93,9 +92,7 @@ public:
               view<T, 3> const& y, place_options const& with) const {
         using A = accumulator_t<T>;
         detail::operand<A, 3> const out = y;
-        request<A>(detail::with_axis(in.x, 2), with)
-            .template forward<detail::lanes_of<Place, A>>(detail::with_axis(out, 2),
-                                                          detail::threads_of(place));
+        request<A>(detail::with_axis(in.x, 2), with).forward(place, detail::with_axis(out, 2));
     }
 
 private:

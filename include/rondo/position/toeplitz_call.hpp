@@ -62,8 +62,8 @@ struct toeplitz_call {
     tensor_type x, in;
     coefficients b, log_lambda;
 
-    template <class L>
-    void forward(tensor_type const& y, tensor_type const& out, int threads) const {
+    template <class Place>
+    void forward(Place const& place, tensor_type const& y, tensor_type const& out) const {
         check_call("y", y);
         check_output(check, "y", y);
         check_state("state out", out);
@@ -71,10 +71,15 @@ struct toeplitz_call {
         apart("y", y);
         apart("state out", out, false);
         check_apart(check, "y", y, "state out", out);
-        copy_tokens<L>(x, y, std::min(skip, x.extents[Rank - 2]));
         auto e = inner();
         e.out = out;
-        encode_into<L>(e, after(y, alone()), false, threads);
+        if constexpr (runs_on_host<Place>) {
+            using L = lanes_of<Place, A>;
+            copy_tokens<L>(x, y, alone());
+            encode_into<L>(e, after(y, alone()), false, threads_of(place));
+        } else {
+            encode_on(place, x, y, alone(), e, after(y, alone()));  // found where the place is
+        }
     }
 
     template <class L>

@@ -130,7 +130,7 @@ public:
             c.in = with.in;
             out = with.out;
         }
-        c.template forward<detail::lanes_of<Place, A>>(y, out, detail::threads_of(place));
+        c.forward(place, detail::operand<A, Rank>(y), out);
     }
 
     /// Gradients of a loss from d_y (and `.d_out`); those not wanted are left empty.
@@ -168,8 +168,7 @@ public:
             detail::refuse(name, {"step is given a null state, expected [..., channel, m] for the ",
                                   y.size(), " elements of y"});
         }
-        c.template forward<detail::lanes_of<Place, A>>(detail::with_axis(out, Rank - 1), c.in,
-                                                       detail::threads_of(place));
+        c.forward(place, detail::with_axis(out, Rank - 1), c.in);
     }
 
 private:

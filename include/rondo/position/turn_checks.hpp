@@ -73,14 +73,19 @@ struct turn_request {
         return result;
     }
 
-    template <class L>
-    void forward(operand<A, 4> const& y, int threads) const {
+    template <class Place>
+    void forward(Place const& place, operand<A, 4> const& y) const {
         turn_call<A> c = call();
         check_output(check, "y", y);
         check_extents(check, "y", y, extents(c.width()), "x's, the channels as y has them");
         apart("y", y);
         c.y = tensor_of(y);
-        turn_forward<L>(c, basis_for<L>(c), threads);
+        if constexpr (runs_on_host<Place>) {
+            using L = lanes_of<Place, A>;
+            turn_forward<L>(c, basis_for<L>(c), threads_of(place));
+        } else {
+            turn_on(place, c, *this);  // found where the place is defined
+        }
     }
 
     template <class L>

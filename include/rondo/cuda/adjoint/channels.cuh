@@ -60,11 +60,12 @@ static __global__ void sum_channel_decays(call<float> const __grid_constant__ c,
 ///
 /// Scratch: with the gradient of the gate a float for each entry of q and k, and a state for every
 /// 64 tokens.
+template <class A>
 class channel_adjoint {
-    using problem = detail::problem<float>;
+    using problem = detail::problem<A>;
 
 public:
-    channel_adjoint(cudaStream_t stream, detail::adjoint_problem<float> const& from)
+    channel_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from)
         : stream_(stream), from_(from), p_(from.call) {
         if (!p_.passes.empty()) forth_ = back_ = p_.passes[0];
         back_.reversed = !forth_.reversed;
@@ -75,13 +76,14 @@ public:
                            !p_.what.normalized && p_.what.feature == feature_kind::identity &&
                            !p_.k.ones && p_.group() == 1 && p_.passes.size() == 1 &&
                            forth_.order == nullptr && from_.d_in.empty();
-        if (!plain || p_.depth > widest_chunk_depth || p_.width > widest_chunk_depth) return false;
+        if (!plain || p_.depth > widest_heavy_depth || p_.width > widest_heavy_depth) return false;
         // The gates' terms come with the outputs.
         bool const terms = !from_.d_q.empty() && !from_.d_k.empty();
         if (from_.wants_gate() && !terms) return false;
-        for (tensor const& x : {from_.d_q, from_.d_k}) {
-            if (!x.empty() && !in_pieces(x, element::bfloat16)) return false;
-        }
+        auto const known = [](tensor const& x) {
+            return x.empty() || in_pieces(x, element::bfloat16);
+        };
+        if (!known(from_.d_q) || !known(from_.d_k)) return false;
         problem call = of_values();
         if (call.o.empty()) call.o = p_.v;
         return call.o.kind == element::bfloat16 && chunks_fast(call);
@@ -203,7 +205,7 @@ private:
 
     /// A state with its axes exchanged.
     float const* turned(scratch const& memory, std::size_t at,
-                        detail::carried<float> const& from) const {
+                        detail::carried<A> const& from) const {
         if (from.s == nullptr) return nullptr;
         auto* const to = memory.at<float>(at);
         transpose<<<blocks(p_.sequences * p_.heads * p_.depth * p_.width), threads, 0, stream_>>>(
@@ -216,7 +218,7 @@ private:
     static unsigned blocks(index items) { return unsigned((items + threads - 1) / threads); }
 
     cudaStream_t stream_;
-    detail::adjoint_problem<float> const& from_;
+    detail::adjoint_problem<A> const& from_;
     problem const& p_;
     pass forth_{}, back_{};
     index slots_ = 0, segments_ = 1;

@@ -136,11 +136,14 @@ static __global__ void sum_constant_gate(float const* parts, index sequences, in
 ///
 /// Scratch: outputs in float where several query heads or passes add up to one; with the gradient
 /// of a gate a state in bfloat16 for every 64 tokens.
+/// A is float; it is a parameter so that only programs with gradients compile what they launch.
+template <class A>
 class mirrored_adjoint {
-    using problem = detail::problem<float>;
+    using problem = detail::problem<A>;
+    using carried = detail::carried<A>;
 
 public:
-    mirrored_adjoint(cudaStream_t stream, detail::adjoint_problem<float> const& from)
+    mirrored_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from)
         : stream_(stream), from_(from), p_(from.call), passes_(p_.passes.begin(), p_.passes.end()) {
         detail::merge(passes_);
     }
@@ -156,6 +159,7 @@ public:
         bool const gates = from_.wants_gate(), states = !from_.d_in.empty();
         // The gates' terms come with the outputs, and the state's gradient with the values'.
         if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;
+        if (gates && std::max(p_.depth, p_.width) > widest_heavy_depth) return false;
         if (states && (from_.d_v.empty() || p_.group() > 1)) return false;
         bool const paths = std::any_of(passes_.begin(), passes_.end(),
                                        [](pass const& x) { return x.order != nullptr; });
@@ -170,7 +174,7 @@ public:
     void operator()() {
         plan();
         scratch const memory(stream_, bytes_.bytes);
-        carried<float> in, d_out;
+        carried in, d_out;
         in.s = turned(memory, in_at_, p_.in);
         d_out.s = turned(memory, d_out_at_, from_.d_out);
         auto* const rows = group() > 1 ? memory.at<float>(rows_at_) : nullptr;
@@ -193,7 +197,7 @@ public:
                     marks.products = memory.at<float2>(keys_at_) + g * keys_;
                     marks.contractions = memory.at<float>(anchors_at_) + g * anchors_;
                 }
-                compute(of_keys(g, g == 0 ? d_out : carried<float>{}), marks, rows);
+                compute(of_keys(g, g == 0 ? d_out : carried{}), marks, rows);
             }
         }
         for (index g = 0; g < group() && !from_.d_v.empty(); ++g) {
@@ -204,14 +208,11 @@ public:
     }
 
 private:
-    template <class A>
-    using carried = detail::carried<A>;
-
     bool gates() const { return from_.wants_gate(); }
     index group() const { return p_.group(); }
 
     /// The call whose readers are those of the forward pass.
-    problem of_queries(carried<float> const& in) const {
+    problem of_queries(carried const& in) const {
         problem call = p_;
         call.q = p_.o, call.k = p_.v, call.v = p_.k, call.o = from_.d_q;
         call.in = in, call.out = {};
@@ -219,7 +220,7 @@ private:
         call.passes = passes_;
         return call;
     }
-    problem of_keys(index g, carried<float> const& d_out) const {
+    problem of_keys(index g, carried const& d_out) const {
         problem call = walked_back();
         call.q = p_.v, call.k = part(p_.o, g), call.v = part(p_.q, g), call.o = from_.d_k;
         call.in = d_out;
@@ -303,7 +304,7 @@ private:
     }
 
     /// A state with its axes exchanged.
-    float* turned(scratch const& memory, std::size_t at, carried<float> const& from) const {
+    float* turned(scratch const& memory, std::size_t at, carried const& from) const {
         if (from.s == nullptr) return nullptr;
         auto* const to = memory.at<float>(at);
         index const items = p_.sequences * p_.heads * p_.depth * p_.width;
@@ -340,7 +341,7 @@ private:
     static unsigned blocks(index items) { return unsigned((items + threads - 1) / threads); }
 
     cudaStream_t stream_;
-    detail::adjoint_problem<float> const& from_;
+    detail::adjoint_problem<A> const& from_;
     problem const& p_;
     std::vector<pass> passes_, back_;
     layout bytes_;

@@ -138,11 +138,12 @@ static __global__ void leave_prefixes(prefix_call const __grid_constant__ w) {
 ///
 /// Scratch: p, k', g and dk' in bfloat16, and with the gradient of the logits a float for each
 /// entry of q and k.
+template <class A>
 class prefix_adjoint {
-    using problem = detail::problem<float>;
+    using problem = detail::problem<A>;
 
 public:
-    prefix_adjoint(cudaStream_t stream, detail::adjoint_problem<float> const& from)
+    prefix_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from)
         : stream_(stream), from_(from), p_(from.call), inner_(from) {
         problem& plain = inner_.call;
         plain.what.decay = decay_kind::vector;
@@ -212,9 +213,9 @@ private:
     }
 
     cudaStream_t stream_;
-    detail::adjoint_problem<float> const& from_;
+    detail::adjoint_problem<A> const& from_;
     problem const& p_;
-    detail::adjoint_problem<float> inner_;
+    detail::adjoint_problem<A> inner_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

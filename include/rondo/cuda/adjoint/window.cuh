@@ -198,11 +198,12 @@ static __global__ void __launch_bounds__(window_place::threads)
 /// One call of `backward`.
 ///
 /// Scratch: weighted queries and keys and their gradients, in bfloat16.
+template <class A>
 class window_adjoint {
-    using problem = detail::problem<float>;
+    using problem = detail::problem<A>;
 
 public:
-    window_adjoint(cudaStream_t stream, detail::adjoint_problem<float> const& from)
+    window_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from)
         : stream_(stream), from_(from), p_(from.call), inner_(from) {
         problem& plain = inner_.call;
         plain.what.decay = decay_kind::none;
@@ -277,9 +278,9 @@ private:
     }
 
     cudaStream_t stream_;
-    detail::adjoint_problem<float> const& from_;
+    detail::adjoint_problem<A> const& from_;
     problem const& p_;
-    detail::adjoint_problem<float> inner_;
+    detail::adjoint_problem<A> inner_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

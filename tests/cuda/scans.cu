@@ -1,0 +1,107 @@
+#include "cuda/field.cuh"
+
+namespace device {
+namespace {
+
+namespace rd = rondo;
+constexpr rd::exec::cuda place{};
+
+template <int Rank>
+using extents_of = std::array<index, std::size_t(Rank)>;
+
+extents_of<2> without(extents_of<3> const& n, int axis) {
+    return {n[axis == 0 ? 1 : 0], n[axis == 2 ? 1 : 2]};
+}
+
+oracle::values numbers(random& r, index count, double low, double high) {
+    return support::uniform(r, count, low, high);
+}
+
+template <class T, bool Gated, class Operator>
+void forward_case(random& r, Operator op, std::string const& name, std::vector<finding>& to) {
+    using A = rd::accumulator_t<T>;
+    extents_of<3> n{r.integer(0, 3), r.one_of<index>({0, 1, 7, 40, 300}),
+                    r.one_of<index>({1, 3, 17, 70, 2900})};
+    if (r.chance(0.5)) std::swap(n[1], n[2]);
+    int const axis = int(r.integer(0, 2));
+    index const size = n[0] * n[1] * n[2];
+    auto x = numbers(r, size, -1, 1), log_a = numbers(r, size, -2, 0);
+    if (size > 0) log_a[std::size_t(size) / 2] = -oracle::infinity;
+    if (!Gated && size > 0 && r.chance(0.5)) {
+        x[std::size_t(size) / 3] = 1e4;
+        x[std::size_t(size) / 2] = -1e4;
+        x[std::size_t(size) / 4] = -oracle::infinity;
+    }
+    auto const ends = without(n, axis);
+    field<T, 3> const xs(r, n, any_memory(r), x), as(r, n, any_memory(r), log_a);
+    field<T, 3> y(r, n, any_memory(r));
+    field<A, 2> const in(r, ends, any_memory(r), numbers(r, ends[0] * ends[1], -1, 1));
+    field<A, 2> out(r, ends, any_memory(r));
+    bool const given = r.chance(0.7);
+    rd::scan_options<A, 3> with{.axis = axis};
+    rd::scan_options<double, 3> twin_with{.axis = axis};
+    if (given) {
+        with.in = in.read(), with.out = out.write();
+        twin_with.in = in.twin(), twin_with.out = out.twin_to();
+    }
+    if constexpr (!Gated) {
+        op.forward(place, {xs.read()}, y.write(), with);
+        op.forward(rd::exec::simd, {xs.twin()}, y.twin_to(), twin_with);
+    } else {
+        op.forward(place, {xs.read(), as.read()}, y.write(), with);
+        op.forward(rd::exec::simd, {xs.twin(), as.twin()}, y.twin_to(), twin_with);
+    }
+    std::string const what =
+        name + " " + name_of_type<T>() + " axis " + std::to_string(axis) + " of " + say(n);
+    to.push_back(y.compare(what, bound_of<T>(1e-12, 1e-5)));
+    if (given) to.push_back(out.compare(what + ", state", bound_of<A>(1e-12, 1e-5)));
+}
+
+template <class T, bool Gated, class Operator>
+void step_case(random& r, Operator op, std::string const& name, std::vector<finding>& to) {
+    using A = rd::accumulator_t<T>;
+    extents_of<2> const n{r.integer(1, 3), r.one_of<index>({1, 33, 700})};
+    index const size = n[0] * n[1];
+    field<T, 2> const x(r, n, any_memory(r), numbers(r, size, -1, 1));
+    field<T, 2> const a(r, n, any_memory(r), numbers(r, size, -2, 0));
+    field<A, 2> state(r, n, any_memory(r), numbers(r, size, -1, 1));
+    field<T, 2> y(r, n, any_memory(r));
+    if constexpr (!Gated) {
+        op.step(place, {x.read()}, state.write(), y.write());
+        op.step(rd::exec::simd, {x.twin()}, state.twin_to(), y.twin_to());
+    } else {
+        op.step(place, {x.read(), a.read()}, state.write(), y.write());
+        op.step(rd::exec::simd, {x.twin(), a.twin()}, state.twin_to(), y.twin_to());
+    }
+    std::string const what = name + " step " + name_of_type<T>() + " of " + say(n);
+    to.push_back(y.compare(what, bound_of<T>(1e-12, 1e-5)));
+    to.push_back(state.compare(what + ", state", bound_of<A>(1e-12, 1e-5)));
+}
+
+template <class T>
+std::vector<finding> run() {
+    random r("cuda scan " + name_of_type<T>());
+    std::vector<finding> found;
+    for (int i = 0; i < 12; ++i) {
+        forward_case<T, true>(r, rd::scan(rd::causal), "scan", found);
+        forward_case<T, true>(r, rd::scan(rd::anticausal), "scan, anticausal", found);
+        forward_case<T, false>(r, rd::log_cumsum_exp(rd::causal), "log_cumsum_exp", found);
+        forward_case<T, false>(r, rd::log_cumsum_exp(rd::anticausal), "log_cumsum_exp, anticausal",
+                               found);
+    }
+    step_case<T, true>(r, rd::scan(rd::causal), "scan", found);
+    step_case<T, false>(r, rd::log_cumsum_exp(rd::anticausal), "log_cumsum_exp", found);
+    return found;
+}
+
+}  // namespace
+
+std::vector<element_cases> const& scan_cases() {
+    static std::vector<element_cases> const all{{"float", run<float>},
+                                                {"double", run<double>},
+                                                {"bfloat16", run<Eigen::bfloat16>},
+                                                {"half", run<Eigen::half>}};
+    return all;
+}
+
+}  // namespace device
