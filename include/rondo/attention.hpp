@@ -159,11 +159,7 @@ public:
         with.out = carried;
         auto call = detail::check_call<What, T, true>("attention step", in, o, with);
         detail::take_places<What>("attention step", call, with.at);
-        if constexpr (detail::runs_on_host<Place>) {
-            detail::dispatch_step<What>(place, call, carried.spare);
-        } else {
-            step_on(place, detail::composition_constant<What>{}, call);  // where the place is
-        }
+        detail::dispatch_step<What>(place, call, carried.spare);
     }
 
     /// The state of no tokens, for `batch` sequences and `heads` key/value heads; `depth` are the

@@ -66,7 +66,6 @@ inline void dispatch_step(Place const& place, problem<A> const& call, A* spare) 
             step_heads<L>(call, threads_of(place), {nullptr}, spare);
         }
     } else {
-        refuse_turned<What>();
         step_on(place, composition_constant<What>{}, call);  // found where the place is defined
     }
 }
