@@ -67,8 +67,8 @@ keys are ones.
 Positions: MD-LRPE turns queries and keys by their row and their column (and frame), so that channel
 d of a pair of patches weighs cos(distance theta_d), theta_d from 1 to about 1 over the patches of a
 side; MD-TPE spreads every value along its row and its column (and through the frames),
-0.5 exp(-0.7 distance) each, in element-wise sweeps that are part of the time shown. Without positions the additive scan takes the
-patches for a bag: shuffled, they would weigh the same.
+0.5 exp(-0.7 distance) each, in element-wise sweeps that are part of the time shown. Without
+positions the additive scan takes the patches for a bag: shuffled, they would weigh the same.
 
 exit codes: 0 done, 1 the picture cannot be used or an operator is not what its definition says,
 2 the command line makes no sense
