@@ -58,8 +58,8 @@ struct composition {
     constexpr index turned_channels(index channels) const noexcept {
         return turned_as == turn_kind::doubled ? 2 * channels : channels;
     }
-    constexpr index plain_channels(index turned) const noexcept {
-        return turned_as == turn_kind::doubled ? turned / 2 : turned;
+    constexpr index plain_channels(index met) const noexcept {
+        return turned_as == turn_kind::doubled ? met / 2 : met;
     }
     constexpr bool bidirectional() const noexcept {
         return direction == direction_kind::bidirectional;
