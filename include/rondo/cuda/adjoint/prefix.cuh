@@ -148,7 +148,7 @@ public:
         problem& plain = inner_.call;
         plain.what.decay = decay_kind::vector;
         // Until there is scratch, other memory stands for it.
-        plain.k = plain.gate = rows(p_.v.data);
+        plain.k = plain.gate = dense_rows(p_, p_.v.data, p_.heads);
         if (from.wants_gate() || !from.d_k.empty()) inner_.d_k = plain.k;
         inner_.d_gate = {};
     }
@@ -180,7 +180,9 @@ public:
         std::size_t const of_q = take(gates ? entries : 0, sizeof(float));
         std::size_t const of_k = take(gates ? entries : 0, sizeof(float));
         scratch const memory(stream_, all.bytes);
-        auto const at = [&](std::size_t offset) { return rows(memory.at<std::byte>(offset)); };
+        auto const at = [&](std::size_t offset) {
+            return dense_rows(p_, memory.at<std::byte>(offset), p_.heads);
+        };
         w.weight = at(weight), w.gate = at(gate), w.d_key = at(d_key);
         w.key = keys ? at(key) : w.weight;
         w.d_k = from_.d_k, w.d_gate = from_.d_gate;
@@ -206,12 +208,6 @@ public:
     }
 
 private:
-    /// Dense rows [token, head, depth].
-    tensor rows(std::byte* data) const {
-        index const head = p_.depth * 2, time = p_.heads * head;
-        return {data, p_.length * time, head, time, 2, element::bfloat16};
-    }
-
     cudaStream_t stream_;
     detail::adjoint_problem<A> const& from_;
     problem const& p_;

@@ -12,6 +12,13 @@
 
 namespace rondo::inline RONDO_ISA::cuda {
 
+/// Dense rows [token, head, depth] of weighted queries or keys, and of their gradients.
+template <class A>
+inline tensor dense_rows(detail::problem<A> const& p, std::byte* data, index heads) {
+    index const head = p.depth * 2, time = heads * head;
+    return {data, p.length * time, head, time, 2, element::bfloat16};
+}
+
 /// Tokens of a block.
 inline constexpr int window_segment = 256;
 
@@ -209,7 +216,8 @@ public:
         plain.what.decay = decay_kind::none;
         plain.gate = {};
         // Until there is scratch, other memory stands for it.
-        plain.q = rows(p_.v.data, p_.query_heads), plain.k = rows(p_.v.data, p_.heads);
+        plain.q = dense_rows(p_, p_.v.data, p_.query_heads);
+        plain.k = dense_rows(p_, p_.v.data, p_.heads);
         bool const gates = from.wants_gate();
         if (gates || !from.d_q.empty()) inner_.d_q = plain.q;
         if (gates || !from.d_k.empty()) inner_.d_k = plain.k;
@@ -270,12 +278,6 @@ public:
 
 private:
     index tokens() const { return (p_.offsets.empty() ? p_.sequences : 1) * p_.length; }
-
-    /// Dense rows [token, head, depth].
-    tensor rows(std::byte* data, index heads) const {
-        index const head = p_.depth * 2, time = heads * head;
-        return {data, p_.length * time, head, time, 2, element::bfloat16};
-    }
 
     cudaStream_t stream_;
     detail::adjoint_problem<A> const& from_;
