@@ -96,28 +96,21 @@ double error_of(Operator const& op, tensors<half_word> const& x,
 template <class Operator>
 void train(report& to, std::string const& name, Operator op, bool ones = false) {
     static constexpr auto what = Operator::composition;
-    constexpr rd::index tokens = 32768, heads = 16;
-    for (rd::index depth : {64, 128}) {
-        for (rd::index time : {2048, 8192, 32768}) {
-            std::string const title =
-                name + "/D" + std::to_string(depth) + "/T" + std::to_string(time);
-            if (!to.wants(title)) continue;
-            shape const s{tokens / time, time, heads, depth, depth};
-            tensors<half_word> const one(s, what, ones, 1), other(s, what, ones, 11);
-            gradient_tensors<half_word> const d_one(one, what, 1), d_other(other, what, 11);
-            double const error = error_of(op, one, d_one, 1);
-            double const ms = bench::milliseconds(2, [&](cudaStream_t stream, int turn) {
-                auto const& x = turn == 0 ? one : other;
-                x.template with_inputs<what>(0, [&](auto const& in, auto const& o) {
-                    op.forward(rd::exec::cuda{stream}, in, o);
-                });
-                differentiate(op, x, turn == 0 ? d_one : d_other, stream);
+    bench::for_each_length(to, name, [&](std::string const& title, shape const& s) {
+        tensors<half_word> const one(s, what, ones, 1), other(s, what, ones, 11);
+        gradient_tensors<half_word> const d_one(one, what, 1), d_other(other, what, 11);
+        double const error = error_of(op, one, d_one, 1);
+        double const ms = bench::milliseconds(2, [&](cudaStream_t stream, int turn) {
+            auto const& x = turn == 0 ? one : other;
+            x.template with_inputs<what>(0, [&](auto const& in, auto const& o) {
+                op.forward(rd::exec::cuda{stream}, in, o);
             });
-            // Inputs are read twice and their gradients written; the output, and its gradient.
-            double const outputs = double(s.tokens() * s.width) * sizeof(half_word);
-            to.row(title, ms, 3 * one.bytes(what) - outputs, error);
-        }
-    }
+            differentiate(op, x, turn == 0 ? d_one : d_other, stream);
+        });
+        // Inputs are read twice and their gradients written; the output, and its gradient.
+        double const outputs = double(s.tokens() * s.width) * sizeof(half_word);
+        to.row(title, ms, 3 * one.bytes(what) - outputs, error);
+    });
 }
 
 void all(report& to) {

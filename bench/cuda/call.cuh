@@ -104,6 +104,19 @@ struct tensors {
     }
 };
 
+/// row(title, shape) for B T = 32768 tokens of 16 heads, in sequences of three lengths, where a
+/// report wants it.
+template <class Row>
+void for_each_length(report const& to, std::string const& name, Row const& row) {
+    constexpr rd::index tokens = 32768, heads = 16;
+    for (rd::index depth : {64, 128}) {
+        for (rd::index time : {2048, 8192, 32768}) {
+            auto const title = name + "/D" + std::to_string(depth) + "/T" + std::to_string(time);
+            if (to.wants(title)) row(title, shape{tokens / time, time, heads, depth, depth});
+        }
+    }
+}
+
 /// The program: all(report) for [part of a name] [file.json].
 inline int measure_all(int count, char** arguments, void (*all)(report&)) {
     int devices = 0;

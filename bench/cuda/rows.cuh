@@ -29,30 +29,22 @@ double error_of(tensors<T> const& x, unsigned seed, Run const& run) {
     return error_of(a, b);
 }
 
-/// B T = 32768 tokens of 16 heads, in sequences of three lengths.
+/// A row for each length.
 template <class T, class Operator>
 void forward(report& to, std::string const& name, Operator op, bool ones = false) {
     static constexpr auto what = Operator::composition;
-    constexpr rd::index tokens = 32768, heads = 16;
-    for (rd::index depth : {64, 128}) {
-        for (rd::index time : {2048, 8192, 32768}) {
-            std::string const title =
-                name + "/D" + std::to_string(depth) + "/T" + std::to_string(time);
-            if (!to.wants(title)) continue;
-            shape const s{tokens / time, time, heads, depth, depth};
-            tensors<T> const one(s, what, ones, 1), other(s, what, ones, 11);
-            double const error = error_of<what>(
-                one, 1,
-                [&](auto place, auto const& in, auto const& o) { op.forward(place, in, o); });
-            double const ms = milliseconds(2, [&](cudaStream_t stream, int turn) {
-                (turn == 0 ? one : other)
-                    .template with_inputs<what>(0, [&](auto const& in, auto const& o) {
-                        op.forward(rd::exec::cuda{stream}, in, o);
-                    });
-            });
-            to.row(title, ms, one.bytes(what), error);
-        }
-    }
+    for_each_length(to, name, [&](std::string const& title, shape const& s) {
+        tensors<T> const one(s, what, ones, 1), other(s, what, ones, 11);
+        double const error = error_of<what>(
+            one, 1, [&](auto place, auto const& in, auto const& o) { op.forward(place, in, o); });
+        double const ms = milliseconds(2, [&](cudaStream_t stream, int turn) {
+            (turn == 0 ? one : other)
+                .template with_inputs<what>(0, [&](auto const& in, auto const& o) {
+                    op.forward(rd::exec::cuda{stream}, in, o);
+                });
+        });
+        to.row(title, ms, one.bytes(what), error);
+    });
 }
 
 }  // namespace bench
