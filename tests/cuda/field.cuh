@@ -6,6 +6,8 @@
 #include "cuda/run.cuh"
 #include "support/law.hpp"
 
+#include <type_traits>
+
 namespace device {
 
 using support::random;
@@ -62,6 +64,16 @@ std::string name_of_type() {
     if (sizeof(T) == 8) return "double";
     if (sizeof(T) == 4) return "float";
     return std::is_same_v<T, Eigen::half> ? "half" : "bfloat16";
+}
+
+/// The cases of run(a type) for every element type.
+template <class Run>
+std::vector<element_cases> for_every_type(Run run) {
+    auto const cases = [&]<class T>(std::type_identity<T>) {
+        return element_cases{name_of_type<T>(), [run] { return run(std::type_identity<T>{}); }};
+    };
+    return {cases(std::type_identity<float>{}), cases(std::type_identity<double>{}),
+            cases(std::type_identity<Eigen::bfloat16>{}), cases(std::type_identity<Eigen::half>{})};
 }
 
 template <std::size_t N>

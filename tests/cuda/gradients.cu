@@ -1,33 +1,14 @@
 #include "cuda/gradients.cuh"
+#include "cuda/operators.cuh"
 
 namespace device {
 namespace {
 
 namespace rd = rondo;
 
-template <class... Policies>
-void add(std::vector<gradient_row>& all) {
-    all.push_back(gradients_on_device<Policies...>::row());
-}
-
-template <class Decay>
-void add_decay(std::vector<gradient_row>& all) {
-    add<Decay, rd::causal_t>(all);
-    add<Decay, rd::anticausal_t, rd::normalize::sum_t, rd::feature::elu_plus_one_t>(all);
-    add<Decay, rd::anticausal_t>(all);
-    add<Decay, rd::bidirectional_t>(all);
-}
-
-template <class Decay>
-void add_multiplicative(std::vector<gradient_row>& all) {
-    add_decay<Decay>(all);
-    add<Decay, rd::decay::on_write_t>(all);
-    add<Decay, rd::decay::on_write_t, rd::causal_t, rd::feature::silu_t>(all);
-    add<Decay, rd::decay::on_write_t, rd::bidirectional_t, rd::normalize::sum_t,
-        rd::feature::silu_half_unit_t>(all);
-    add<Decay, rd::update::delta_t, rd::causal_t>(all);
-    add<Decay, rd::update::delta_t, rd::decay::on_write_t, rd::anticausal_t, rd::feature::relu_t>(
-        all);
+template <class... Decays, class Visit>
+void for_each_of(policies<Decays...>, Visit visit) {
+    (visit(Decays{}), ...);
 }
 
 }  // namespace
@@ -35,14 +16,18 @@ void add_multiplicative(std::vector<gradient_row>& all) {
 std::vector<gradient_row> const& gradient_rows() {
     static std::vector<gradient_row> const table = [] {
         std::vector<gradient_row> all;
-        add_multiplicative<rd::decay::none_t>(all);
-        add_multiplicative<rd::decay::constant_t>(all);
-        add_multiplicative<rd::decay::scalar_t>(all);
-        add_multiplicative<rd::decay::vector_t>(all);
-        add_decay<rd::decay::additive_t>(all);
-        add_decay<rd::decay::additive_scalar_t>(all);
-        add<rd::decay::additive_t, rd::bidirectional_t, rd::normalize::sum_t, rd::feature::exp_t>(
-            all);
+        auto const add = [&]<class... Policies>(policies<Policies...>) {
+            all.push_back(gradients_on_device<Policies...>::row());
+        };
+        for_each_operator(add);
+        // Without normalisation and feature maps, which tensor cores take.
+        using namespace rd::decay;
+        for_each_of(policies<none_t, constant_t, scalar_t, vector_t>{}, [&]<class Decay>(Decay) {
+            add(policies<Decay, rd::anticausal_t>{});
+            add(policies<Decay, on_write_t>{});
+        });
+        for_each_of(policies<additive_t, additive_scalar_t>{},
+                    [&]<class Decay>(Decay) { add(policies<Decay, rd::anticausal_t>{}); });
         return all;
     }();
     return table;

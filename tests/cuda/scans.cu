@@ -97,10 +97,7 @@ std::vector<finding> run() {
 }  // namespace
 
 std::vector<element_cases> const& scan_cases() {
-    static std::vector<element_cases> const all{{"float", run<float>},
-                                                {"double", run<double>},
-                                                {"bfloat16", run<Eigen::bfloat16>},
-                                                {"half", run<Eigen::half>}};
+    static auto const all = for_every_type([]<class T>(std::type_identity<T>) { return run<T>(); });
     return all;
 }
 

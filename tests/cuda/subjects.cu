@@ -1,48 +1,15 @@
+#include "cuda/operators.cuh"
 #include "cuda/run.cuh"
 
 namespace device {
-namespace {
-
 namespace rd = rondo;
-
-template <class... Policies>
-void add(std::vector<subject>& all) {
-    all.push_back(on_device<Policies...>::row());
-}
-
-/// Every decay meets every direction, and the placements, normalisations, feature maps and the
-/// delta update each meet every decay.
-template <class Decay>
-void add_decay(std::vector<subject>& all) {
-    add<Decay, rd::causal_t>(all);
-    add<Decay, rd::anticausal_t, rd::normalize::sum_t, rd::feature::elu_plus_one_t>(all);
-    add<Decay, rd::bidirectional_t>(all);
-}
-
-template <class Decay>
-void add_multiplicative(std::vector<subject>& all) {
-    add_decay<Decay>(all);
-    add<Decay, rd::decay::on_write_t, rd::causal_t, rd::feature::silu_t>(all);
-    add<Decay, rd::decay::on_write_t, rd::bidirectional_t, rd::normalize::sum_t,
-        rd::feature::silu_half_unit_t>(all);
-    add<Decay, rd::update::delta_t, rd::causal_t>(all);
-    add<Decay, rd::update::delta_t, rd::decay::on_write_t, rd::anticausal_t, rd::feature::relu_t>(
-        all);
-}
-
-}  // namespace
 
 std::vector<subject> const& subjects() {
     static std::vector<subject> const table = [] {
         std::vector<subject> all;
-        add_multiplicative<rd::decay::none_t>(all);
-        add_multiplicative<rd::decay::constant_t>(all);
-        add_multiplicative<rd::decay::scalar_t>(all);
-        add_multiplicative<rd::decay::vector_t>(all);
-        add_decay<rd::decay::additive_t>(all);
-        add_decay<rd::decay::additive_scalar_t>(all);
-        add<rd::decay::additive_t, rd::bidirectional_t, rd::normalize::sum_t, rd::feature::exp_t>(
-            all);
+        for_each_operator([&]<class... Policies>(policies<Policies...>) {
+            all.push_back(on_device<Policies...>::row());
+        });
         return all;
     }();
     return table;
