@@ -137,7 +137,7 @@ inline void run_scan(scan_problem const& call, int threads, index rows, Body con
     index const units = call.units();
     threads = int(std::clamp<index>(units, 1, threads));
     auto const bytes = std::size_t(rows * scan_block) * sizeof(A);
-    scratch_block const block = allocate_scratch(bytes * std::size_t(threads));
+    scratch_block const block(bytes * std::size_t(threads));
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;
         body(scan_unit(call, unit),

@@ -5,7 +5,6 @@
 #include <rondo/error.hpp>
 
 #include <cstddef>
-#include <memory>
 #include <new>
 
 namespace rondo::inline RONDO_ISA::detail {
@@ -34,16 +33,20 @@ private:
     std::size_t used_ = 0;
 };
 
-struct aligned_delete {
-    void operator()(std::byte* block) const noexcept {
-        ::operator delete (block, std::align_val_t{cache_line});
-    }
-};
-using scratch_block = std::unique_ptr<std::byte[], aligned_delete>;
+/// Aligned memory for as long as it lives.
+class scratch_block {
+public:
+    explicit scratch_block(std::size_t bytes)
+        : data_(static_cast<std::byte*>(::operator new(bytes + 1, alignment))) {}
+    ~scratch_block() { ::operator delete(data_, alignment); }
+    scratch_block(scratch_block const&) = delete;
+    scratch_block& operator=(scratch_block const&) = delete;
 
-inline scratch_block allocate_scratch(std::size_t bytes) {
-    return scratch_block(
-        static_cast<std::byte*>(::operator new (bytes + 1, std::align_val_t{cache_line})));
-}
+    std::byte* get() const noexcept { return data_; }
+
+private:
+    static constexpr std::align_val_t alignment{cache_line};
+    std::byte* data_;
+};
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -51,7 +51,7 @@ inline void run_adjoint(adjoint_problem<typename L::value> const& call, int thre
     adjoint_walker<L, Decay>(measure, call, how, longest);
     bool const constant = Decay == decay_kind::constant && call.wants_gate();
     std::size_t const of_parts = constant ? std::size_t(units) * sizeof(double) : 0;
-    scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads) + of_parts);
+    scratch_block const block(measure.used() * std::size_t(threads) + of_parts);
     std::byte* const end = block.get() + measure.used() * std::size_t(threads);
     auto* const parts = constant ? new (end) double[std::size_t(units)]{} : nullptr;
 

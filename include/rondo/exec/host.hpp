@@ -93,7 +93,7 @@ inline void run(problem<typename L::value> const& call, int threads) {
 
     arena measure;
     walker<L, Decay>(measure, call.columns(0, std::min(columns, call.width)), how);
-    scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads));
+    scratch_block const block(measure.used() * std::size_t(threads));
 
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;

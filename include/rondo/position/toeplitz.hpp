@@ -208,7 +208,7 @@ inline void share_sweeps(int threads, index units, index exponentials, index blo
     threads = int(std::clamp<index>(units, 1, threads));
     arena measure;
     sweeper<L>(measure, exponentials, blocks);
-    scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads));
+    scratch_block const block(measure.used() * std::size_t(threads));
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));

@@ -14,7 +14,7 @@ inline void share_turns(turn_call<typename L::value> const& call, basis<L> const
     threads = int(std::clamp<index>(units, 1, threads));
     arena measure;
     turner<L>(measure, call, p, tables);
-    scratch_block const block = allocate_scratch(measure.used() * std::size_t(threads));
+    scratch_block const block(measure.used() * std::size_t(threads));
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));
