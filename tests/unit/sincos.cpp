@@ -1,7 +1,6 @@
 #include "support/catch.hpp"
 #include "support/random.hpp"
 
-#include <rondo/simd/log.hpp>
 #include <rondo/simd/sincos.hpp>
 
 #include <cmath>
@@ -35,29 +34,9 @@ double worst_turn(char const* name) {
     return worst;
 }
 
-template <class A>
-double worst_log() {
-    using L = detail::simd_lanes<A>;
-    support::random r("log");
-    double worst = 0;
-    for (int i = 0; i < 20000; ++i) {
-        A const x = A(std::exp(r.uniform(-80, 80)));
-        A lanes[L::width];
-        L::store(lanes, detail::log_pack<L>(L::broadcast(x)));
-        double const want = std::log(double(x));
-        worst = std::max(worst, std::abs(double(lanes[0]) - want) / std::max(1.0, std::abs(want)));
-    }
-    return worst / double(std::numeric_limits<A>::epsilon());
-}
-
 }  // namespace
 
 TEST_CASE("sines and cosines are right at any place below two million") {
     CHECK(worst_turn<detail::simd_lanes<double>>("turns") <= 4e-16);
     CHECK(worst_turn<detail::one_lane<double>>("turns, one lane") <= 4e-16);
-}
-
-TEST_CASE("logarithms are right to three units in the last place") {
-    CHECK(worst_log<float>() <= 3);
-    CHECK(worst_log<double>() <= 3);
 }

@@ -117,11 +117,13 @@ private:
         P const carry = L::exp(before - reference);
         P const earlier = L::load(state.sum + g) * carry;
         P sum = L::broadcast(A(0));  // of this chunk alone: rounds against its own size
-        for (index t = 0; t < c.count; ++t) {
+        matrix<A> const weights = c.gate_rows(), inverses = inverse(c);
+        bool const inverts = !c.one_window;
+        for (index t = 0, count = c.count; t < count; ++t) {
             P const weight = L::exp(L::load(logits.at(t, g)) - reference);
             sum = sum + weight;
-            L::store(c.gate_rows().at(t, g), weight);
-            if (!c.one_window) L::store(inverse(c).at(t, g), inverted(earlier + sum));
+            L::store(weights.at(t, g), weight);
+            if (inverts) L::store(inverses.at(t, g), inverted(earlier + sum));
         }
         L::store(state.max + g, highest);
         L::store(state.sum + g, earlier + sum);

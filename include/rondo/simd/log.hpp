@@ -2,7 +2,7 @@
 /// The natural logarithm of a pack of positive normal numbers: x = 2^e m with m in [1/sqrt2,
 /// sqrt2), log m = 2 atanh z, z = (m - 1) / (m + 1), by its power series.
 ///
-/// Accuracy: 3 units in the last place of the larger of log x and 1 (tests/unit/log.cpp).
+/// Accuracy: 3 units in the last place of the larger of log x and 1 (tests/unit/exp.cpp).
 #pragma once
 
 #include <rondo/simd/exp.hpp>

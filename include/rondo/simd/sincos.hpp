@@ -2,7 +2,7 @@
 /// Sines and cosines of packs of large angles, in double.
 #pragma once
 
-#include <rondo/simd/exp.hpp>
+#include <rondo/simd/lanes.hpp>
 
 #include <array>
 #include <bit>
@@ -27,8 +27,9 @@ struct split_double {
 /// Coefficients of the power series of sin (odd places) and cos (even places).
 inline constexpr auto sincos_series = [] {
     std::array<double, 17> series{};
-    for (int i = 0; i <= 16; ++i) {
-        series[std::size_t(i)] = (i % 4 < 2 ? 1 : -1) * inverse_factorial<double>(i);
+    double factorial = 1;
+    for (int i = 0; i <= 16; factorial *= ++i) {
+        series[std::size_t(i)] = (i % 4 < 2 ? 1 : -1) / factorial;
     }
     return series;
 }();
