@@ -16,8 +16,9 @@ inline constexpr serial_t serial{};
 struct simd_t {};
 inline constexpr simd_t simd{};
 
-/// Several threads over batch x head, the lanes of `simd`. Results are the same bits for any number
-/// of threads. Without OpenMP (-fopenmp) it is one thread.
+/// Several threads over batch x head, and over a head's time and columns where heads are too few,
+/// with the lanes of `simd`. Results are the same bits for any number of threads. Without OpenMP
+/// (-fopenmp) it is one thread.
 struct openmp_t {
     int count = 0;  // 0: as many as OpenMP would take
 

@@ -54,6 +54,13 @@ struct pass {
     bool keep = false;        // goes on with the state of the pass before
     bool accumulate = false;  // adds to what earlier passes left in the output
     bool finish = true;       // divides and scales
+    bool ahead = false;       // moves the state to where reading begins, as reading would
+
+    pass moving_ahead() const noexcept {
+        pass result = *this;
+        result.ahead = read, result.read = false;
+        return result;
+    }
 
     index token(index place, index length) const noexcept {
         index const walked = reversed ? length - 1 - place : place;

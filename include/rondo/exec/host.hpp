@@ -80,15 +80,31 @@ constexpr index column_parts(problem<typename L::value> const& call, index units
     return std::clamp<index>((threads + units - 1) / units, 1, std::max<index>(packs, 1));
 }
 
+/// How many parts of time each of `units` is cut into, that there is work for all threads. Every
+/// part but the first repeats the writes in front of it, so that more than three gain little; the
+/// delta rule's writes are most of its work.
+template <class A>
+constexpr index time_parts(problem<A> const& call, cut const& how, index units,
+                           int threads) noexcept {
+    bool const merges = std::any_of(call.passes.begin(), call.passes.end(),
+                                    [](pass const& p) { return !p.finish; });
+    // A state handed on in place might be written before all have read it.
+    bool const in_place = call.in.s != nullptr && call.out.s != nullptr;
+    if (merges || in_place || call.what.delta) return 1;
+    index const most = std::clamp<index>(longest_sequence(call) / (4 * how.piece), 1, 3);
+    return std::clamp<index>((threads + units - 1) / units, 1, most);
+}
+
 /// Computes the whole call.
 template <class L, decay_kind Decay>
 inline void run(problem<typename L::value> const& call, int threads) {
     if (call.sequences == 0 || call.heads == 0) return;
     cut const how = tune<L>(call, threads);
     index const groups = (call.heads + how.heads - 1) / how.heads;
-    index const parts = column_parts<L>(call, call.sequences * groups, threads);
+    index const times = time_parts(call, how, call.sequences * groups, threads);
+    index const parts = column_parts<L>(call, call.sequences * groups * times, threads);
     index const columns = ((call.width + parts - 1) / parts + L::width - 1) / L::width * L::width;
-    index const units = call.sequences * groups * parts;
+    index const units = call.sequences * groups * times * parts;
     threads = int(std::min<index>(threads, units));
 
     arena measure;
@@ -98,12 +114,14 @@ inline void run(problem<typename L::value> const& call, int threads) {
     share(threads, units, [&](index unit, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));
-        index const part = unit % parts, first = unit / parts % groups * how.heads;
+        index const part = unit % parts, time = unit / parts % times;
+        index const group = unit / parts / times;
+        index const sequence = group / groups, first = group % groups * how.heads;
         index const begin = part * columns, end = std::min(begin + columns, call.width);
         if (part > 0 && begin >= end) return;
         problem<typename L::value> const mine = call.columns(begin, end - begin);
         walker<L, Decay> walk(memory, mine, how);
-        walk.run(unit / (groups * parts), first, std::min(first + how.heads, call.heads));
+        walk.run(sequence, first, std::min(first + how.heads, call.heads), {time, times});
     });
 }
 

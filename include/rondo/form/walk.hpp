@@ -44,6 +44,26 @@ struct cut {
     index ask_heads = 1;  // whose rows are asked for together along a path
 };
 
+/// One of `count` parts of every sequence's readers. A part that begins later moves the state there
+/// first, without reading, in the very steps of the part that reads there: the same bits.
+struct time_part {
+    index number = 0, count = 1;
+
+    /// Where the part begins among `length` places, on whole pieces, that parts end together.
+    index begin(index length, index piece, bool moves) const noexcept {
+        if (number == count) return length;
+        // Moving is taken to cost half of moving and reading: each part reads half of the one
+        // before.
+        double const next = moves ? 0.5 : 1;
+        auto const sum = [&](index parts) {
+            double places = 0, share = 1;
+            for (index i = 0; i < parts; ++i, share *= next) places += share;
+            return places;
+        };
+        return index(double(length / piece) * sum(number) / sum(count)) * piece;
+    }
+};
+
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
 template <class L, decay_kind Decay>
 class walker {
@@ -67,23 +87,30 @@ public:
         keeps_rows_ = wide && readers > 0;
     }
 
-    /// Computes the heads [first, last) of one sequence, at most cut.heads of them.
-    void run(index sequence, index first, index last) noexcept {
+    /// Computes the heads [first, last) of one sequence, at most cut.heads of them, for a part of
+    /// its readers.
+    void run(index sequence, index first, index last, time_part const& part = {}) noexcept {
         for (pass const& how : call_.passes) {
             for (index h = first; h < last; ++h) begin(how, sequence, h, h - first);
             divide(how, last - first);
             index const length = call_.length_of(sequence);
+            time_part const behind{part.number + 1, part.count};
+            index const from = part.begin(length, cut_.piece, how.write);
+            index const to = how.read ? behind.begin(length, cut_.piece, how.write) : length;
+            pass const moving = how.moving_ahead();
             // Time outermost: with memory [batch, time, head, channel] a token's heads are
             // neighbours.
-            for (index t = 0; t < length; t += cut_.piece) {
+            for (index t = how.write ? 0 : from; t < to; t += cut_.piece) {
                 index const count = std::min(cut_.piece, length - t);
                 for (index h = first; h < last; ++h) {
                     index const side_by_side = how.order != nullptr ? cut_.ask_heads : 1;
                     chunk_.ask = heads_ahead::of(h, first, last, side_by_side);
                     chunk_.next_place = chunk_.ask.first == first ? t + cut_.piece : t;
-                    advance(place(sequence, h, h - first), how, t, count, h - first);
+                    advance(place(sequence, h, h - first), t < from ? moving : how, t, count,
+                            h - first);
                 }
             }
+            if (part.number + 1 < part.count) continue;
             for (index h = first; h < last; ++h) end(how, sequence, h, h - first);
         }
     }

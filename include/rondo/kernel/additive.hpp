@@ -44,7 +44,7 @@ struct additive_weights : unweighted<L> {
         for (index g = 0; g < c.gates; g += L::width) {
             near = find_highest(c, state, logits, g) && near;
         }
-        if (how.read && c.count > 1 && !near) return false;
+        if ((how.read || how.ahead) && c.count > 1 && !near) return false;
         for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
         // Most chunks leave the maximum of most channels where it is.
         scale_state<L>(c, c.entry, state);
