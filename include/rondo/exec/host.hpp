@@ -80,9 +80,9 @@ constexpr index column_parts(problem<typename L::value> const& call, index units
     return std::clamp<index>((threads + units - 1) / units, 1, std::max<index>(packs, 1));
 }
 
-/// How many parts of time each of `units` is cut into, that there is work for all threads. Every
-/// part but the first repeats the writes in front of it, so that more than three gain little; the
-/// delta rule's writes are most of its work.
+/// How many parts of time each of `units` is cut into, that there is work for all threads. Where a
+/// state moves, every part but the first repeats the writes in front of it, so that more than three
+/// gain little; the delta rule's writes are most of its work.
 template <class A>
 constexpr index time_parts(problem<A> const& call, cut const& how, index units,
                            int threads) noexcept {
@@ -91,37 +91,74 @@ constexpr index time_parts(problem<A> const& call, cut const& how, index units,
     // A state handed on in place might be written before all have read it.
     bool const in_place = call.in.s != nullptr && call.out.s != nullptr;
     if (merges || in_place || call.what.delta) return 1;
-    index const most = std::clamp<index>(longest_sequence(call) / (4 * how.piece), 1, 3);
-    return std::clamp<index>((threads + units - 1) / units, 1, most);
+    index const worth_a_thread = std::max<index>(2 * how.piece, 128);
+    index const pieces = longest_sequence(call) / worth_a_thread;
+    index const most = call.what.one_window() ? pieces : std::min<index>(pieces, 3);
+    return std::clamp<index>((threads + units - 1) / units, 1, std::max<index>(most, 1));
 }
+
+/// How a call is shared out: groups of heads, parts of time and of columns.
+template <class L>
+struct shares {
+    using A = typename L::value;
+
+    shares(problem<A> const& call, cut const& how, int threads)
+        : groups((call.heads + how.heads - 1) / how.heads),
+          times(time_parts(call, how, call.sequences * groups, threads)),
+          parts(column_parts<L>(call, call.sequences * groups * times, threads)),
+          columns(((call.width + parts - 1) / parts + L::width - 1) / L::width * L::width),
+          stretches(times > 1 && call.what.one_window() ? most_stretches : 0) {}
+
+    index units(problem<A> const& call, index of_time) const noexcept {
+        return call.sequences * groups * of_time * parts;
+    }
+
+    index groups, times, parts, columns;
+    index stretches;  // of a window, that are summed before it is read
+};
 
 /// Computes the whole call.
 template <class L, decay_kind Decay>
 inline void run(problem<typename L::value> const& call, int threads) {
+    using A = typename L::value;
     if (call.sequences == 0 || call.heads == 0) return;
     cut const how = tune<L>(call, threads);
-    index const groups = (call.heads + how.heads - 1) / how.heads;
-    index const times = time_parts(call, how, call.sequences * groups, threads);
-    index const parts = column_parts<L>(call, call.sequences * groups * times, threads);
-    index const columns = ((call.width + parts - 1) / parts + L::width - 1) / L::width * L::width;
-    index const units = call.sequences * groups * times * parts;
-    threads = int(std::min<index>(threads, units));
+    shares<L> const s(call, how, threads);
+    threads = int(std::min<index>(threads, s.units(call, std::max(s.times, s.stretches))));
 
+    problem<A> const widest = call.columns(0, std::min(s.columns, call.width));
     arena measure;
-    walker<L, Decay>(measure, call.columns(0, std::min(columns, call.width)), how);
-    scratch_block const block(measure.used() * std::size_t(threads));
+    index const state_size = walker<L, Decay>(measure, widest, how).state_size();
+    index const of_sequence = call.heads * s.stretches * state_size;
+    std::size_t const of_thread = measure.used(), of_threads = of_thread * std::size_t(threads);
+    std::size_t const summed = std::size_t(call.sequences * s.parts * of_sequence) * sizeof(A);
+    scratch_block const block(of_threads + summed);
+    auto* const sums = reinterpret_cast<A*>(block.get() + of_threads);
 
-    share(threads, units, [&](index unit, int thread) {
-        flush_subnormals const guard;
-        arena memory(block.get() + measure.used() * std::size_t(thread));
-        index const part = unit % parts, time = unit / parts % times;
-        index const group = unit / parts / times;
-        index const sequence = group / groups, first = group % groups * how.heads;
-        index const begin = part * columns, end = std::min(begin + columns, call.width);
-        if (part > 0 && begin >= end) return;
-        problem<typename L::value> const mine = call.columns(begin, end - begin);
-        walker<L, Decay> walk(memory, mine, how);
-        walk.run(sequence, first, std::min(first + how.heads, call.heads), {time, times});
+    // body(walk, heads, part of time, states of stretches) for each unit of work
+    auto const walk_each = [&](index of_time, auto const& body) {
+        share(threads, s.units(call, of_time), [&](index unit, int thread) {
+            flush_subnormals const guard;
+            index const part = unit % s.parts, time = unit / s.parts % of_time;
+            index const group = unit / s.parts / of_time;
+            index const sequence = group / s.groups, first = group % s.groups * how.heads;
+            index const begin = part * s.columns, end = std::min(begin + s.columns, call.width);
+            if (part > 0 && begin >= end) return;
+            problem<A> const mine = call.columns(begin, end - begin);
+            arena own(block.get() + of_thread * std::size_t(thread));
+            walker<L, Decay> walk(own, mine, how);
+            head_span const heads{sequence, first, std::min(first + how.heads, call.heads)};
+            body(walk, heads, time, sums + (sequence * s.parts + part) * of_sequence);
+        });
+    };
+    if constexpr (walker<L, Decay>::has_windows) {
+        auto const sum = [](auto& walk, head_span const& heads, index n, A* to) {
+            walk.sum_stretch(heads, n, to);
+        };
+        if (s.stretches > 0) walk_each(s.stretches, sum);
+    }
+    walk_each(s.times, [&](auto& walk, head_span const& heads, index n, A* from) {
+        walk.run(heads, {n, s.times}, s.stretches > 0 ? from : nullptr);
     });
 }
 

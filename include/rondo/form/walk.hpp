@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/form/chunkwise.hpp>
+#include <rondo/form/parts.hpp>
 #include <rondo/form/recurrent.hpp>
 #include <rondo/kernel/additive.hpp>
 
@@ -34,42 +35,16 @@ struct weights_of<L, decay_kind::additive_scalar> {
     using type = additive_weights<L>;
 };
 
-/// How a call is cut: `piece` tokens at a time, `heads` heads side by side.
-struct cut {
-    form_kind form;
-    index piece;
-    index heads;
-    // Sequences with fewer tokens are walked one by one, each as it would be in a call of its own.
-    index recurrent_below = 0;
-    index ask_heads = 1;  // whose rows are asked for together along a path
-};
-
-/// One of `count` parts of every sequence's readers. A part that begins later moves the state there
-/// first, without reading, in the very steps of the part that reads there: the same bits.
-struct time_part {
-    index number = 0, count = 1;
-
-    /// Where the part begins among `length` places, on whole pieces, that parts end together.
-    index begin(index length, index piece, bool moves) const noexcept {
-        if (number == count) return length;
-        // Moving is taken to cost half of moving and reading: each part reads half of the one
-        // before.
-        double const next = moves ? 0.5 : 1;
-        auto const sum = [&](index parts) {
-            double places = 0, share = 1;
-            for (index i = 0; i < parts; ++i, share *= next) places += share;
-            return places;
-        };
-        return index(double(length / piece) * sum(number) / sum(count)) * piece;
-    }
-};
-
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
 template <class L, decay_kind Decay>
 class walker {
 public:
     using A = typename L::value;
     using weights = typename weights_of<L, Decay>::type;
+    /// Whether a pass may only write: composition::one_window.
+    static constexpr bool has_windows = Decay == decay_kind::none ||
+                                        Decay == decay_kind::additive ||
+                                        Decay == decay_kind::additive_scalar;
 
     walker(arena& memory, problem<A> const& call, cut const& how)
         : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
@@ -77,49 +52,66 @@ public:
                                          [](pass const& p) { return !p.finish; });
         bool const wide = call.o.kind != element_traits<A>::kind;
         index const readers = several ? how.heads * call.group() * call.length : 0;
-        index const gates = call.what.per_channel() ? chunk_.depth : padded<L>(1);
-        states_ = memory.template take<A>(how.heads * chunk_.depth * chunk_.width);
-        normalizers_ = memory.template take<A>(how.heads * chunk_.depth);
-        maxima_ = memory.template take<A>(how.heads * gates);
-        sums_ = memory.template take<A>(how.heads * gates);
+        index const states = how.heads * (call.what.one_window() ? 2 : 1);
+        states_ = memory.template take<A>(states * state_size());
         partial_rows_ = memory.template take<A>(wide ? readers * call.width : 0);
         partial_sums_ = memory.template take<A>(call.what.normalized ? readers : 0);
         keeps_rows_ = wide && readers > 0;
     }
 
-    /// Computes the heads [first, last) of one sequence, at most cut.heads of them, for a part of
-    /// its readers.
-    void run(index sequence, index first, index last, time_part const& part = {}) noexcept {
+    /// Elements of a head's state: what `stretches` holds for each.
+    index state_size() const noexcept {
+        return chunk_.depth * (chunk_.width + 1) + 2 * state_gates();
+    }
+
+    /// Computes at most cut.heads heads, for a part of their readers. `stretches`: the states of
+    /// the sequence's stretches, [head, most_stretches], where others have summed them.
+    void run(head_span const& heads, time_part const& part, A* stretches) noexcept {
+        index const length = call_.length_of(heads.sequence), piece = cut_.piece;
         for (pass const& how : call_.passes) {
-            for (index h = first; h < last; ++h) begin(how, sequence, h, h - first);
-            divide(how, last - first);
-            index const length = call_.length_of(sequence);
-            time_part const behind{part.number + 1, part.count};
-            index const from = part.begin(length, cut_.piece, how.write);
-            index const to = how.read ? behind.begin(length, cut_.piece, how.write) : length;
-            pass const moving = how.moving_ahead();
-            // Time outermost: with memory [batch, time, head, channel] a token's heads are
-            // neighbours.
-            for (index t = how.write ? 0 : from; t < to; t += cut_.piece) {
-                index const count = std::min(cut_.piece, length - t);
-                for (index h = first; h < last; ++h) {
-                    index const side_by_side = how.order != nullptr ? cut_.ask_heads : 1;
-                    chunk_.ask = heads_ahead::of(h, first, last, side_by_side);
-                    chunk_.next_place = chunk_.ask.first == first ? t + cut_.piece : t;
-                    advance(place(sequence, h, h - first), t < from ? moving : how, t, count,
-                            h - first);
+            for (index h = heads.first; h < heads.last; ++h) {
+                begin(how, heads.sequence, h, h - heads.first);
+            }
+            if constexpr (has_windows) {
+                if (!how.read) {
+                    sum_window(how, heads, stretches);
+                    continue;
                 }
             }
+            divide(how, heads.last - heads.first);
+            index const from = part.begin(length, piece, how.write);
+            index const to = time_part{part.number + 1, part.count}.begin(length, piece, how.write);
+            // The state moves to where reading begins in the steps of the part that reads in front
+            // of it: the same bits.
+            if (how.write) walk(how.moving_ahead(), heads, 0, from, 0);
+            walk(how, heads, from, to, 0);
             if (part.number + 1 < part.count) continue;
-            for (index h = first; h < last; ++h) end(how, sequence, h, h - first);
+            for (index h = heads.first; h < heads.last; ++h) {
+                end(how, heads.sequence, h, h - heads.first);
+            }
+        }
+    }
+
+    /// Sums stretch n of the heads into their states in `stretches`.
+    void sum_stretch(head_span const& heads, index n, A* stretches) noexcept {
+        sum_stretch(call_.passes.front(), heads, n, 0);
+        for (index h = heads.first; h < heads.last; ++h) {
+            std::copy_n(state(h - heads.first).s, state_size(),
+                        stretches + (h * most_stretches + n) * state_size());
         }
     }
 
 protected:
+    index state_gates() const noexcept {
+        return call_.what.per_channel() ? chunk_.depth : padded<L>(1);
+    }
+    head_state<A> state_in(A* s) const noexcept {
+        A* const normalizer = s + chunk_.depth * chunk_.width;
+        A* const max = normalizer + chunk_.depth;
+        return {s, normalizer, max, max + state_gates(), chunk_.width};
+    }
     head_state<A> state(index slot) const noexcept {
-        index const gates = call_.what.per_channel() ? chunk_.depth : padded<L>(1);
-        return {states_ + slot * chunk_.depth * chunk_.width, normalizers_ + slot * chunk_.depth,
-                maxima_ + slot * gates, sums_ + slot * gates, chunk_.width};
+        return state_in(states_ + slot * state_size());
     }
 
     site<A> place(index sequence, index head, index slot) const noexcept {
@@ -138,15 +130,61 @@ protected:
         }
     }
 
+    /// Takes the places [begin, end) of a pass with the states of the slots from `slot` on.
+    void walk(pass const& how, head_span const& heads, index begin, index end,
+              index slot) noexcept {
+        auto const [sequence, first, last] = heads;
+        // Time outermost: with memory [batch, time, head, channel] a token's heads are neighbours.
+        for (index t = begin; t < end; t += cut_.piece) {
+            index const count = std::min(cut_.piece, end - t);
+            for (index h = first; h < last; ++h) {
+                index const side_by_side = how.order != nullptr ? cut_.ask_heads : 1;
+                chunk_.ask = heads_ahead::of(h, first, last, side_by_side);
+                chunk_.next_place = chunk_.ask.first == first ? t + cut_.piece : t;
+                advance(place(sequence, h, h - first), how, t, count, slot + h - first);
+            }
+        }
+    }
+
+    /// Sums a stretch into the states of the slots from `slot` on.
+    void sum_stretch(pass const& how, head_span const& heads, index n, index slot) noexcept {
+        index const length = call_.length_of(heads.sequence);
+        index const stretch = stretch_of(length, cut_.piece);
+        for (index h = 0; h < heads.last - heads.first; ++h) clear(state(slot + h));
+        walk(how, heads, std::min(n * stretch, length), std::min((n + 1) * stretch, length), slot);
+    }
+
+    /// Leaves the sum of all stretches in the states, which hold nothing yet.
+    void sum_window(pass const& how, head_span const& heads, A* stretches) noexcept {
+        index const length = call_.length_of(heads.sequence);
+        index const stretch = stretch_of(length, cut_.piece);
+        bool const alone = stretches == nullptr;
+        if (alone) sum_stretch(how, heads, 0, 0);
+        for (index n = alone ? 1 : 0; n * stretch < length; ++n) {
+            if (alone) sum_stretch(how, heads, n, cut_.heads);
+            for (index h = heads.first; h < heads.last; ++h) {
+                index const slot = h - heads.first;
+                weights::merge(chunk_,
+                               alone
+                                   ? state(cut_.heads + slot)
+                                   : state_in(stretches + (h * most_stretches + n) * state_size()),
+                               state(slot));
+            }
+        }
+    }
+
+    void clear(head_state<A> const& to) const noexcept {
+        std::fill_n(to.s, chunk_.depth * chunk_.width, A(0));
+        std::fill_n(to.normalizer, chunk_.depth, A(0));
+        std::fill_n(to.max, state_gates(), -std::numeric_limits<A>::infinity());
+        std::fill_n(to.sum, state_gates(), A(0));
+    }
+
     /// Starts from the state handed in, or from nothing.
     void begin(pass const& how, index sequence, index head, index slot) noexcept {
         if (how.keep) return;
         head_state<A> const to = state(slot);
-        index const gates = call_.what.per_channel() ? chunk_.depth : padded<L>(1);
-        std::fill_n(to.s, chunk_.depth * chunk_.width, A(0));
-        std::fill_n(to.normalizer, chunk_.depth, A(0));
-        std::fill_n(to.max, gates, -std::numeric_limits<A>::infinity());
-        std::fill_n(to.sum, gates, A(0));
+        clear(to);
         carried<A> const from = call_.part(call_.in, sequence, head);
         if (from.s == nullptr) return;
         for (index d = 0; d < call_.depth; ++d) {
@@ -156,7 +194,7 @@ protected:
         if (from.max == nullptr) return;
         // One gate a token fills a pack with equal lanes.
         bool const single = call_.gate_width() == 1;
-        for (index g = 0; g < (single ? gates : call_.depth); ++g) {
+        for (index g = 0; g < (single ? state_gates() : call_.depth); ++g) {
             to.max[g] = from.max[single ? 0 : g];
             to.sum[g] = from.sum[single ? 0 : g];
         }
@@ -185,7 +223,7 @@ protected:
     problem<A> const& call_;
     cut cut_;
     chunk<L> chunk_;
-    A *states_, *normalizers_, *maxima_, *sums_, *partial_rows_, *partial_sums_;
+    A *states_, *partial_rows_, *partial_sums_;
     bool keeps_rows_ = false;
 };
 

@@ -74,6 +74,29 @@ struct additive_weights : unweighted<L> {
         fill<L>(state.sum, A(1), c.gates);
     }
 
+    /// Adds the window of `from` to the window of `to`.
+    static void merge(chunk<L> const& c, head_state<A> const& from,
+                      head_state<A> const& to) noexcept {
+        // One logit a head fills a pack, of which the recurrent form keeps the first lane.
+        auto const load = [&](A const* x, index d) {
+            return per_channel(c) ? L::load(x + d) : L::broadcast(*x);
+        };
+        for (index d = 0; d < c.depth; d += L::width) {
+            P const mine = load(to.max, d), other = load(from.max, d);
+            P const highest = L::max(mine, other);
+            P const reference =
+                L::where_less(L::broadcast(nothing), highest, highest, L::broadcast(A(0)));
+            L::store(c.entry + d, L::exp(mine - reference));
+            L::store(c.carry + d, L::exp(other - reference));
+        }
+        merge_states<L>(c, c.entry, c.carry, from, to);
+        for (index g = 0; g < c.gates; g += L::width) {
+            P const kept = L::load(c.entry + g) * load(to.sum, g);
+            L::store(to.sum + g, L::fma(L::load(c.carry + g), load(from.sum, g), kept));
+            L::store(to.max + g, L::max(load(to.max, g), load(from.max, g)));
+        }
+    }
+
     /// 1 / D_i; a row for each reader, or one for all when the window is the whole sequence.
     static matrix<A> inverse(chunk<L> const& c) noexcept {
         return {c.inverse, c.one_window ? 0 : c.gates};

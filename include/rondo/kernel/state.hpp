@@ -21,6 +21,22 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
+/// T = kept T + added S, row by row: the sums of two stretches of time become one.
+template <class L>
+inline void merge_states(chunk<L> const& c, typename L::value const* kept,
+                         typename L::value const* added, head_state<typename L::value> const& from,
+                         head_state<typename L::value> const& to) noexcept {
+    for (index d = 0; d < c.depth; ++d) {
+        auto const mine = L::broadcast(kept[d]), other = L::broadcast(added[d]);
+        for (index e = 0; e < c.width; e += L::width) {
+            auto* const at = to.s + d * to.row_step + e;
+            L::store(at,
+                     L::fma(mine, L::load(at), other * L::load(from.s + d * from.row_step + e)));
+        }
+        to.normalizer[d] = kept[d] * to.normalizer[d] + added[d] * from.normalizer[d];
+    }
+}
+
 /// T = carry S + sum_j k_j v_j^T over rows of keys and values, or carry (S + sum_j k_j v_j^T). T
 /// may be S.
 template <class L, bool CarriesKeys = false>

@@ -89,6 +89,12 @@ struct unweighted {
     static row_factors<L> key_factors(chunk<L> const&) noexcept { return {}; }
     /// Takes to the state what all readers of a pass that only reads would be weighed by.
     static void divide(chunk<L> const&, head_state<A> const&) noexcept {}
+    /// Adds what one stretch of a window left to what another did.
+    static void merge(chunk<L> const& c, head_state<A> const& from,
+                      head_state<A> const& to) noexcept {
+        fill<L>(c.entry, A(1), c.depth);
+        merge_states<L>(c, c.entry, c.entry, from, to);
+    }
     /// Weighs the pairs of readers [first, first + count) with all keys before and among them;
     /// readers are taken in order.
     static void weigh_pairs(chunk<L>&, matrix<A>, index, index) noexcept {}

@@ -1,0 +1,54 @@
+/// @file
+/// How a call is cut: time into pieces for a chunk, parts for threads and stretches for sums.
+#pragma once
+
+#include <rondo/detail/composition.hpp>
+
+#include <algorithm>
+
+namespace rondo::inline RONDO_ISA::detail {
+
+/// How a call is cut: `piece` tokens at a time, `heads` heads side by side.
+struct cut {
+    form_kind form;
+    index piece;
+    index heads;
+    // Sequences with fewer tokens are walked one by one, each as it would be in a call of its own.
+    index recurrent_below = 0;
+    index ask_heads = 1;  // whose rows are asked for together along a path
+};
+
+/// One of `count` parts of every sequence's readers.
+struct time_part {
+    index number = 0, count = 1;
+
+    /// Where the part begins among `length` places, on whole pieces, that parts end together.
+    /// `moves`: a part moves the state to its first reader, which is taken to cost half of moving
+    /// and reading, so that each part reads half of the one before.
+    index begin(index length, index piece, bool moves) const noexcept {
+        if (number == count) return length;
+        double const next = moves ? 0.5 : 1;
+        auto const sum = [&](index parts) {
+            double places = 0, share = 1;
+            for (index i = 0; i < parts; ++i, share *= next) places += share;
+            return places;
+        };
+        return index(double(length / piece) * sum(number) / sum(count)) * piece;
+    }
+};
+
+/// The heads [first, last) of one sequence.
+struct head_span {
+    index sequence, first, last;
+};
+
+/// A whole window is summed in stretches, whoever sums them, and these are added in order: the same
+/// bits however many work at it.
+inline constexpr index most_stretches = 16;
+
+constexpr index stretch_of(index length, index piece) noexcept {
+    index const pieces = (length + piece - 1) / piece;
+    return std::max<index>((pieces + most_stretches - 1) / most_stretches, 16) * piece;
+}
+
+}  // namespace rondo::inline RONDO_ISA::detail
