@@ -215,14 +215,17 @@ standing random_places(random& r, index rank, oracle::extents& n) {
     return result;
 }
 
+/// Where a depth is given, rows are whole packs and lines longer than the places that share a
+/// computed turn.
 template <class Turn, class... Policies>
-void check(char const* name) {
+void check(char const* name, index depth = 0) {
     random r(name);
     using subject = fused<Turn, Policies...>;
     auto const op = compiled<Policies...>::meaning();
     for (index rank : {0, 2, 3, 0, 2}) {
         auto n = random_extents(r, 3e5);
         if (turning<Turn>::splits) n.D += n.D % 2;
+        if (depth > 0) n.D = depth, n.T = r.integer(100, 150);
         standing const at = random_places(r, rank, n);
         auto p = random_problem(r, op, n);
         p.scale = r.one_of({1.0, 0.125});
@@ -254,6 +257,16 @@ TEST_CASE("fused rotation is the operator on turned queries and keys, gradients 
     check<turn, rd::decay::scalar_t, rd::update::delta_t>("scalar, delta");
     check<turn, rd::decay::constant_t, rd::feature::silu_t, rd::quadratic_t>("constant, quadratic");
     check<turn, rd::decay::additive_t, rd::bidirectional_t>("additive single scan");
+}
+
+TEST_CASE("fused rotation of whole packs is the operator on turned queries and keys") {
+    using turn = rotation_t;
+    check<turn, rd::decay::none_t>("none, packs", 64);
+    check<turn, rd::decay::scalar_t, rd::anticausal_t>("scalar, anticausal, packs", 32);
+    check<turn, rd::decay::vector_t, rd::chunkwise_t<70>>("vector, packs", 16);
+    check<turn, rd::decay::additive_t>("additive, packs", 48);
+    check<turn, rd::decay::additive_t, rd::bidirectional_t>("single scan, packs", 64);
+    check<turn, rd::decay::scalar_t, rd::update::delta_t>("scalar, delta, packs", 32);
 }
 
 TEST_CASE("fused cosine is the operator on twice the channels, gradients and steps too") {

@@ -44,9 +44,10 @@ constexpr cut tune(problem<typename L::value> const& call, int threads,
     if (result.form == form_kind::recurrent) result.piece = with.wide_chunk;
     result.piece = std::clamp<index>(result.piece, 1, std::max<index>(longest, 1));
 
-    // Heads side by side only where they are neighbours in memory, as many as their states fit.
+    // Heads side by side only where they are neighbours in memory or share turns, as many as their
+    // states fit.
     bool const neighbours = call.q.head < call.q.time || call.v.head < call.v.time;
-    if (neighbours)
+    if (neighbours || call.what.turned)
         result.heads = std::max<index>(with.second_cache / std::max<index>(state, 1), 1);
     index const fair = (call.heads * call.sequences + threads - 1) / threads;
     result.heads = std::clamp<index>(std::min(result.heads, fair), 1, call.heads);

@@ -180,7 +180,7 @@ private:
         }
         matrix<A> const rows = a_.output_gradients;
         if (rows.data != a_.d_num) return;
-        form::load(c_, from, 0, c_.count, call.width, rows);
+        packing<L>::load(c_, from, 0, c_.count, call.width, rows);
         for (index t = 0; t < c_.count; ++t) {
             A factor = call.scale;
             if (call.what.normalized) {
@@ -248,7 +248,7 @@ private:
         a_.output_gradients = {a_.d_num, c_.width};
         a_.query_gradients = {a_.d_q, c_.depth};
         for (index i = 0; i < c_.count * c_.width; ++i) a_.d_num[i] = -a_.d_v[i];
-        form::clear_tail(c_.count, a_.output_gradients);
+        packing<L>::clear_tail(c_.count, a_.output_gradients);
         differentiate_readers(true, false);
     }
 

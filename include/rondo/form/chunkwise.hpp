@@ -6,6 +6,7 @@
 
 #include <rondo/form/site.hpp>
 #include <rondo/kernel/delta.hpp>
+#include <rondo/kernel/packing.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -30,17 +31,28 @@ struct chunkwise_form {
             return advance(c, where, to, to, how, begin + half, count - half);
         }
         look_ahead(c, where, how, begin + count);
-        if (how.write) load_written(c, where, how, how.read);
+        bool const together = how.write && how.read && count <= c.readers &&
+                              packing<L>::share_turns(c, where.key_side(c.call->k),
+                                                      where.query_side(c.call->q, 0), how);
+        if (how.write) load_written(c, where, how, how.read, together);
         if (how.write && c.call->what.delta) solve_written(c, where, how, state);
         for (index g = 0; how.read && g < c.call->group(); ++g) {
             for (index first = 0; first < count; first += c.readers) {
-                read(c, where, state, how, first, std::min(c.readers, count - first), g);
+                index const readers = std::min(c.readers, count - first);
+                auto const from = where.query_side(c.call->q, g);
+                if (g > 0 || !together) find_readers(c, from, how, first, readers);
+                read(c, where, state, how, first, readers, g);
             }
         }
         if (!how.write) return;
         A const* const factors = Weights::write_factors(c);
         constexpr bool carries_keys = Weights::carries_keys;
-        write_state<L, carries_keys>(c, c.keys(), weigh_values(c, factors), c.carry, state, to);
+        matrix<A> const values = weigh_values(c, factors);
+        if (together) {
+            write_state<L, carries_keys>(c, c.turned_keys(), values, c.carry, state, to);
+        } else {
+            write_state<L, carries_keys>(c, c.keys().turned(), values, c.carry, state, to);
+        }
         if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
@@ -58,13 +70,23 @@ struct chunkwise_form {
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
-    /// readers follow.
-    static void load_written(chunk<L>& c, site<A> const& where, pass const& how,
-                             bool paired) noexcept {
+    /// readers follow, those of the first query head `together` with the keys, whose rows are then
+    /// left as columns alone: what they share is in registers once, and the first cache holds less.
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
+                             bool together = false) noexcept {
         problem<A> const& call = *c.call;
-        c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
-                          Weights::key_factors(c), true);
-        load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        changing_rows<L> const keys{
+            where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
+        matrix<A> const across = paired || call.what.delta ? c.turned_keys() : matrix<A>{};
+        if (together) {
+            changing_rows<L> const readers{where.query_side(call.q, 0), c.queries(),
+                                           Weights::query_factors(c)};
+            c.reader_rows = readers.to;
+            packing<L>::pack_together(c, keys, readers, across);
+        } else {
+            c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across);
+        }
+        packing<L>::load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
             for (index t = 0; t < c.count; ++t) {
@@ -72,17 +94,14 @@ struct chunkwise_form {
             }
             fill<L>(c.beta + c.count, A(0), whole_tiles(c.count) - c.count);
         }
-        if (paired || call.what.delta) {
-            turn<L>(c.keys(), whole_tiles(c.count), c.depth, c.turned_keys());
-        }
     }
 
     /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys: in
     /// whole packs, or as left factors alone.
     static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
                              index count, bool in_packs = false) noexcept {
-        c.reader_rows = find(c, from, how, first, count, c.queries(),
-                             Weights::query_factors(c).from(first), in_packs);
+        changing_rows<L> const rows{from, c.queries(), Weights::query_factors(c).from(first)};
+        c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs);
     }
 
     /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
@@ -94,68 +113,6 @@ struct chunkwise_form {
             score<L, Weights>(c, first, count, true, c.score_rows());
             solve<L>(c, Weights::read_factors(c, first), state, first, count, rest);
         }
-    }
-
-    /// Packs the rows of the chunk's tokens [first, first + count), zeros up to a whole tile.
-    static void load(chunk<L> const& c, rows_by_token const& from, index first, index count,
-                     index channels, matrix<A> to) noexcept {
-        load_rows<L>(
-            to.data, [&](index t) { return from[c.tokens[first + t]]; }, count, channels,
-            to.row_step);
-        clear_tail(count, to);
-    }
-    static void clear_tail(index count, matrix<A> to) noexcept {
-        fill<L>(to.at(count), A(0), (whole_tiles(count) - count) * to.row_step);
-    }
-
-    /// Where rows of keys or queries are: as the user has them where nothing is to be done to them
-    /// (products read a row of their left factor too rarely to pay for a copy), else in `buffer`.
-    static matrix<A> find(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
-                          index count, matrix<A> buffer, row_factors<L> const& factors,
-                          bool in_packs) noexcept {
-        composition const& what = c.call->what;
-        bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
-        if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
-            whole) {
-            matrix<A> const rows = c.in_place(from, how, first, count);
-            if (rows.data != nullptr) return rows;
-        }
-        pack(c, from, first, count, buffer, factors);
-        return buffer;
-    }
-
-    /// Packs rows of keys or queries, maps, turns and weighs them.
-    static void pack(chunk<L>& c, rows_by_token const& from, index first, index count, matrix<A> to,
-                     row_factors<L> const& factors) noexcept {
-        problem<A> const& call = *c.call;
-        bool const mapped = call.what.feature != feature_kind::identity;
-        bool const weighed = factors.data != nullptr;
-        // Turned or weighed on the way, where memory holds whole packs: one write and read less.
-        bool const at_once = (call.what.turned || weighed) && !mapped && count > 0 &&
-                             call.depth == c.depth && is_plain<A>(from.first);
-        if (at_once) {
-            auto const row = [&](index t) {
-                return reinterpret_cast<A const*>(from[c.tokens[first + t]].data);
-            };
-            if (call.what.turned) {
-                c.turns.turn(first, count, row, to);
-                factors.apply(to, count, c.depth);
-            } else {
-                for (index t = 0; t < count; ++t) {
-                    scale_row<L>(to.at(t), row(t), factors.from(t).data, c.depth, factors.step);
-                }
-            }
-            return clear_tail(count, to);
-        }
-        load(c, from, first, count, call.channels(), to);
-        for (index t = 0; mapped && t < count; ++t) {
-            apply_feature<L>(call.what.feature, to.at(t), call.channels(), c.depth);
-        }
-        if (call.what.turned) {
-            c.turns.turn(
-                first, count, [&](index t) { return to.at(t); }, to);
-        }
-        factors.apply(to, count, c.depth);
     }
 
 private:
@@ -211,7 +168,6 @@ private:
     /// The outputs of query head g for the readers [first, first + count).
     static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
                      index first, index count, index g) noexcept {
-        find_readers(c, where.query_side(c.call->q, g), how, first, count);
         if (how.write) score<L, Weights>(c, first, count, how.strict, c.score_rows());
         A const* const factors = Weights::read_factors(c, first);
         bool const directly = where.template leaves_packs<L>();

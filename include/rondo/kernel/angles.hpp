@@ -23,6 +23,49 @@ struct angle_layout {
     index width(int axis) const noexcept { return begin(axis + 1) - begin(axis); }
 };
 
+/// Turns of several heads by whole places, in double.
+template <class L>
+class exact_angles {
+public:
+    exact_angles() = default;
+    exact_angles(arena& memory, index count, index heads) noexcept
+        : count_(count), stride_(padded<lanes>(count)) {
+        high_ = memory.take<double>(heads * stride_);
+        low_ = memory.take<double>(heads * stride_);
+        for (double** part : {&cosines_, &sines_}) *part = memory.take<double>(stride_);
+    }
+
+    /// Takes the angles theta(i) of a head, in double; `inverse` negates them.
+    template <class Theta>
+    void begin(index head, Theta const& theta, bool inverse) noexcept {
+        for (index i = 0; i < stride_; ++i) {
+            split_double const parts(i < count_ ? theta(i) : 0.0);
+            high_[head * stride_ + i] = inverse ? -parts.high : parts.high;
+            low_[head * stride_ + i] = inverse ? -parts.low : parts.low;
+        }
+    }
+
+    /// body(i, cosine, sine) of every angle times s.
+    template <class Body>
+    void turn(index head, index s, Body const& body) const noexcept {
+        typename lanes::pack const place = lanes::broadcast(double(s));
+        double const *const high = high_ + head * stride_, *const low = low_ + head * stride_;
+        for (index i = 0; i < count_; i += lanes::width) {
+            typename lanes::pack sines, cosines;
+            sincos_pack<lanes>(place * lanes::load(high + i), place * lanes::load(low + i), sines,
+                               cosines);
+            lanes::store(cosines_ + i, cosines);
+            lanes::store(sines_ + i, sines);
+        }
+        for (index i = 0; i < count_; ++i) body(i, cosines_[i], sines_[i]);
+    }
+
+private:
+    using lanes = double_lanes<L>;
+    index count_ = 0, stride_ = 0;
+    double *high_ = nullptr, *low_ = nullptr, *cosines_ = nullptr, *sines_ = nullptr;
+};
+
 /// Cosines and sines of several heads. s theta = (fine u + j) theta: the turn by fine u theta is
 /// computed in double when u changes, those by j theta once, and a kernel adds the two angles.
 ///
@@ -36,11 +79,10 @@ public:
     angle_tables() = default;
     /// 2^fine_bits places share a computed turn; 0 for a single token.
     angle_tables(arena& memory, angle_layout const& layout, index heads, int fine_bits) noexcept
-        : layout_(layout), bits_(fine_bits), stride_(padded<L>(layout.block * layout.stretch)) {
-        doubles_ = padded<double_lanes<L>>(layout.block);
-        high_ = memory.take<double>(heads * doubles_);
-        low_ = memory.take<double>(heads * doubles_);
-        for (double** part : {&cosines_, &sines_}) *part = memory.take<double>(doubles_);
+        : layout_(layout),
+          bits_(fine_bits),
+          stride_(padded<L>(layout.block * layout.stretch)),
+          exact_(memory, layout.block, heads) {
         for (A** part : {&fine_cosine_, &fine_sine_}) {
             *part = memory.take<A>(heads * (stride_ << bits_));
         }
@@ -51,11 +93,7 @@ public:
     /// Takes the angles theta(i) of a head, in double; `inverse` negates them.
     template <class Theta>
     void begin(index head, Theta const& theta, bool inverse) noexcept {
-        for (index i = 0; i < doubles_; ++i) {
-            split_double const parts(i < layout_.block ? theta(i) : 0.0);
-            high_[head * doubles_ + i] = inverse ? -parts.high : parts.high;
-            low_[head * doubles_ + i] = inverse ? -parts.low : parts.low;
-        }
+        exact_.begin(head, theta, inverse);
         index const fine = head << bits_;
         for (index j = 0; j < index(1) << bits_; ++j) {
             turn(head, j, fine_cosine_ + (fine + j) * stride_, fine_sine_ + (fine + j) * stride_);
@@ -83,33 +121,23 @@ public:
 private:
     /// The turn by place s.
     void turn(index head, index s, A* cosine, A* sine) const noexcept {
-        using D = double_lanes<L>;
-        typename D::pack const place = D::broadcast(double(s));
-        double const *const high = high_ + head * doubles_, *const low = low_ + head * doubles_;
-        for (index i = 0; i < layout_.block; i += D::width) {
-            typename D::pack sines, cosines;
-            sincos_pack<D>(place * D::load(high + i), place * D::load(low + i), sines, cosines);
-            D::store(cosines_ + i, cosines);
-            D::store(sines_ + i, sines);
-        }
         if (layout_.stretch == 1) {
-            for (index i = 0; i < layout_.block; ++i) cosine[i] = A(cosines_[i]);
-            for (index i = 0; i < layout_.block; ++i) sine[i] = A(sines_[i]);
-            return;
+            return exact_.turn(head, s, [=](index i, double c, double s_i) {
+                cosine[i] = A(c);
+                sine[i] = A(s_i);
+            });
         }
-        for (index i = 0; i < layout_.block; ++i) {
-            A const c = A(cosines_[i]), s_i = A(sines_[i]);
-            cosine[2 * i] = c;
-            cosine[2 * i + 1] = c;
-            sine[2 * i] = -s_i;
-            sine[2 * i + 1] = s_i;
-        }
+        exact_.turn(head, s, [=](index i, double c, double s_i) {
+            cosine[2 * i] = cosine[2 * i + 1] = A(c);
+            sine[2 * i] = -A(s_i);
+            sine[2 * i + 1] = A(s_i);
+        });
     }
 
     angle_layout layout_;
     int bits_ = 0;
-    index stride_ = 0, doubles_ = 0;
-    double *high_, *low_, *cosines_, *sines_;
+    index stride_ = 0;
+    exact_angles<L> exact_;
     A *fine_cosine_, *fine_sine_, *cosine_, *sine_;
     index* turned_;  // u of each head and axis
 };

@@ -3,8 +3,7 @@
 #pragma once
 
 #include <rondo/detail/problem.hpp>
-#include <rondo/kernel/angles.hpp>
-#include <rondo/simd/tile.hpp>
+#include <rondo/kernel/place_turns.hpp>
 
 #include <numeric>
 #include <type_traits>
@@ -102,7 +101,8 @@ public:
           rows_(rows),
           depth_(padded<L>(call.depth)),
           pairs_(call.depth / 2),
-          tables_(memory, layout(call), 1, fine_bits(call.length)) {
+          places_(memory, layout(call), call.what.turned_as == turn_kind::interleaved,
+                  fine_bits(call.length)) {
         tokens_ = memory.take<index>(rows);
         turns_ = memory.take<A>(rows * depth_);
         gates_ = memory.take<A>(widens_gates() ? rows * call.depth : 0);
@@ -113,11 +113,8 @@ public:
     /// Row r holds the turn of tokens[r] from now on, r < count.
     void hold(index const* tokens, index count) noexcept {
         if (std::equal(tokens, tokens + count, tokens_)) return;  // most often: another head's
-        for (index r = 0; r < count; ++r) {
-            if (tokens_[r] == tokens[r]) continue;
-            tokens_[r] = tokens[r];
-            compute(tokens[r], turns_ + r * depth_);
-        }
+        std::copy_n(tokens, count, tokens_);
+        for (index r = 0; r < count;) r = compute(r, count);
     }
 
     row_turn<L> operator[](index r) const noexcept {
@@ -134,6 +131,11 @@ public:
             }
         });
     }
+
+    /// Whether every pack of a row is turned by itself,
+    bool interleaved() const noexcept { return call_->what.turned_as == turn_kind::interleaved; }
+    /// by the pack of row r that stands there.
+    A const* at(index r) const noexcept { return turns_ + r * depth_; }
 
     /// Whether memory holds one gate for the real and the imaginary part of a channel.
     bool widens_gates() const noexcept {
@@ -158,8 +160,6 @@ private:
         return {call.depth / 2, call.places.shape.axes(), 1};
     }
 
-    bool interleaved() const noexcept { return call_->what.turned_as == turn_kind::interleaved; }
-
     /// Places that share a computed turn, as a power of two: F of them cost F turns at first and
     /// T / F later.
     static int fine_bits(index length) noexcept {
@@ -171,8 +171,7 @@ private:
     void begin() noexcept {
         index const block = std::max<index>(layout(*call_).block, 1);
         double const base = call_->base;
-        tables_.begin(
-            0, [&](index i) { return std::pow(base, -double(i) / double(block)); }, false);
+        places_.begin([&](index i) { return std::pow(base, -double(i) / double(block)); });
         std::fill_n(tokens_, rows_, index(-1));
         std::iota(numbers_, numbers_ + rows_, index(0));
         for (index r = 0; r < rows_; ++r) stand_still(turns_ + r * depth_);
@@ -184,41 +183,27 @@ private:
         }
     }
 
-    void compute(index token, A* to) noexcept {
+    /// Computes row r, and with it those behind it, before `end`, that go on along a line; returns
+    /// the first row left.
+    index compute(index r, index end) noexcept {
         token_places const& places = call_->places;
-        if (places.alone(token)) return stand_still(to);
-        auto const at = places.at(token);
-        for (int k = 0; k < places.shape.axes(); ++k) {
-            angle_sum<L> const angles = tables_.at(0, k, at[std::size_t(k)]);
-            for_packs<L>(angles.count, [&](index c, auto n) {
-                auto const by = angles.at(c);
-                index const pair = angles.first + c;
-                if (interleaved()) {
-                    leave_pairs(to + 2 * pair, by.cosine, by.sine, n);
-                } else {
-                    L::store(to + pair, by.cosine, n);
-                    L::store(to + pairs_ + pair, by.sine, n);
-                }
-            });
+        matrix<A> const to{turns_ + r * depth_, depth_};
+        if (places.alone(tokens_[r])) {
+            stand_still(to.data);
+            return r + 1;
         }
-    }
-
-    /// Leaves `count` cosines and sines in turn.
-    static void leave_pairs(A* to, typename L::pack cosine, typename L::pack sine,
-                            index count) noexcept {
-        if constexpr (L::width == 1) {
-            to[0] = cosine;
-            to[1] = sine;
-        } else {
-            index const first = std::min<index>(2 * count, L::width), rest = 2 * count - first;
-            L::store(to, zip_neighbours<L, false>(cosine, sine), first);
-            if (rest > 0) L::store(to + first, zip_neighbours<L, true>(cosine, sine), rest);
-        }
+        auto const at = places.at(tokens_[r]);
+        int const axes = places.shape.axes();
+        index const most = axes == 1 ? std::min(end - r, places_.shared(at[0])) : 1;
+        index count = 1;
+        while (count < most && tokens_[r + count] == tokens_[r] + count) ++count;
+        for (int k = 0; k < axes; ++k) places_.leave(k, at[std::size_t(k)], count, to);
+        return r + count;
     }
 
     problem<A> const* call_ = nullptr;
     index rows_ = 0, depth_ = 0, pairs_ = 0;
-    angle_tables<L> tables_;
+    place_turns<L> places_;
     index* tokens_ = nullptr;
     A* turns_ = nullptr;
     A* gates_ = nullptr;  // [rows, depth], where they are widened

@@ -37,12 +37,11 @@ inline void merge_states(chunk<L> const& c, typename L::value const* kept,
     }
 }
 
-/// T = carry S + sum_j k_j v_j^T over rows of keys and values, or carry (S + sum_j k_j v_j^T). T
-/// may be S.
-template <class L, bool CarriesKeys = false>
-inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
-                        matrix<typename L::value> values, typename L::value const* carry,
-                        head_state<typename L::value> const& state,
+/// T = carry S + sum_j k_j v_j^T over keys and rows of values, or carry (S + sum_j k_j v_j^T). T
+/// may be S. Keys are given as the left factor, one below the other in its columns.
+template <class L, bool CarriesKeys = false, class Keys>
+inline void write_state(chunk<L>& c, Keys keys, matrix<typename L::value> values,
+                        typename L::value const* carry, head_state<typename L::value> const& state,
                         head_state<typename L::value> const& to) noexcept {
     index const count = whole_tiles(c.count);
     index const rows = state.s == to.s ? c.steps : c.depth;  // the others are zero, and stay so
@@ -52,8 +51,7 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         Tile sum;
         sum.clear();
         auto next = c.ahead.take(count / tile_rows);
-        sum.add(keys.from(0, d).turned(), values.from(0, e), count,
-                [&] { lines_ahead::ask(next); });
+        sum.add(keys.from(d), values.from(0, e), count, [&] { lines_ahead::ask(next); });
         sum.each([&](typename L::pack& x, int r, int p) {
             auto const s = L::load(state.s + (d + r) * state.row_step + e + p * L::width);
             auto const factor = L::broadcast(carry[d + r]);

@@ -193,6 +193,14 @@ private:
 
 #endif
 
+/// The same address, which the compiler cannot know to be the same: of loads from both it makes no
+/// single one, and of steps that go on from it no offsets, for which registers would not suffice.
+template <class A>
+[[gnu::always_inline]] inline A* another(A* at) noexcept {
+    asm("" : "+r"(at));
+    return at;
+}
+
 /// `count` rounded up to whole packs of L and to whole tiles of 4 rows, at least one.
 template <class L>
 constexpr std::int64_t padded(std::int64_t count) noexcept {

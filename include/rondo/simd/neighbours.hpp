@@ -43,22 +43,6 @@ inline typename L::pack swap_neighbours(typename L::pack const& x) noexcept {
     return choose_neighbours<L>(x, x, [](int lane) { return lane ^ 1; });
 }
 
-/// Lane 0 of x, 0 of y, 1 of x, ...: as many as fit a pack, or those behind them.
-template <class L, bool Behind>
-inline typename L::pack zip_neighbours(typename L::pack const& x,
-                                       typename L::pack const& y) noexcept {
-    return choose_neighbours<L>(x, y, [](int lane) {
-        return lane / 2 + (Behind ? L::width / 2 : 0) + lane % 2 * L::width;
-    });
-}
-
-/// The same address, which the compiler cannot know to be the same.
-template <class A>
-inline A const* another(A const* from) noexcept {
-    asm("" : "+r"(from));
-    return from;
-}
-
 #if defined(__AVX512F__)
 // Loads that spread neighbours take no shuffle, but only from memory: the compiler must not make
 // one load of both. Masks of all lanes: g++ 12 warns of what the plain intrinsics leave undefined.
@@ -73,24 +57,47 @@ inline __m512 add_in_turn(__m512 a, __m512 b, __m512 c, bool back) noexcept {
 }
 #endif
 
-/// Every pair of neighbours (a, b) of x turned by its (c, s) of `by`: (a c - b s, b c + a s), or
-/// `Back`: (a c + b s, b c - a s). `again` is by, as another address.
+/// Turns every pair of neighbours (a, b) of a pack by its (c, s) of `by`: (a c - b s, b c + a s),
+/// or `Back`: (a c + b s, b c - a s). `again` is by, as another address.
 template <class L, bool Back>
-inline typename L::pack turn_neighbours(typename L::pack const& x, typename L::value const* by,
-                                        [[maybe_unused]] typename L::value const* again) noexcept {
+class neighbour_turn {
+public:
     using pack = typename L::pack;
+
+    neighbour_turn(typename L::value const* by,
+                   [[maybe_unused]] typename L::value const* again) noexcept {
 #if defined(__AVX512F__)
-    if constexpr (std::is_same_v<typename L::value, float> && sizeof(pack) == 64) {
-        pack const across = swap_neighbours<L>(x) * pack(load_odds(again));
-        return pack(add_in_turn(x, load_evens(by), across, Back));
-    } else
+        if constexpr (spreads_loads) {
+            along_ = pack(load_evens(by));
+            across_ = pack(load_odds(again));
+            return;
+        }
 #endif
-    {
         pack const one = L::broadcast(1), minus = L::broadcast(-1), turn = L::load(by);
         pack const signs = Back ? mix_neighbours<L>(one, minus) : mix_neighbours<L>(minus, one);
-        pack const across = swap_neighbours<L>(x) * (odd_neighbours<L>(turn) * signs);
-        return L::fma(x, even_neighbours<L>(turn), across);
+        along_ = even_neighbours<L>(turn);
+        across_ = odd_neighbours<L>(turn) * signs;
     }
+
+    pack operator()(pack const& x) const noexcept {
+        pack const across = swap_neighbours<L>(x) * across_;
+#if defined(__AVX512F__)
+        if constexpr (spreads_loads) return pack(add_in_turn(x, along_, across, Back));
+#endif
+        return L::fma(x, along_, across);
+    }
+
+private:
+    [[maybe_unused]] static constexpr bool spreads_loads =
+        std::is_same_v<typename L::value, float> && sizeof(pack) == 64;
+
+    pack along_, across_;
+};
+
+template <class L, bool Back>
+inline typename L::pack turn_neighbours(typename L::pack const& x, typename L::value const* by,
+                                        typename L::value const* again) noexcept {
+    return neighbour_turn<L, Back>(by, again)(x);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -37,6 +38,8 @@ template <class A>
 struct turned_matrix {
     A* data;
     index column_step;
+
+    constexpr turned_matrix from(index row) const noexcept { return {data + row, column_step}; }
 };
 
 struct nothing_between {
@@ -156,18 +159,24 @@ constexpr index calls_between(index rows, index depth, index columns) noexcept {
 }
 
 /// to(c, r) = from(r, c) for r < rows and c < columns. Whole packs are read of every row of `from`
-/// and written to every row of `to`, zeros behind the last.
-template <class L>
-inline void turn(matrix<typename L::value> from, index rows, index columns,
-                 matrix<typename L::value> to) noexcept {
+/// and written to every row of `to`, zeros behind the last. The packs at channel c of the rows from
+/// r on are what calls of block_at(r, c) give in turn.
+template <class L, class BlockAt>
+inline void turn(index rows, index columns, matrix<typename L::value> to,
+                 BlockAt const& block_at) noexcept {
     using P = typename L::pack;
     for (index r = 0; r < rows; r += L::width) {
         for (index c = 0; c < columns; c += L::width) {
             P block[L::width];
-            RONDO_UNROLL
-            for (int i = 0; i < L::width; ++i) {
-                block[i] =
-                    r + i < rows ? L::load(from.at(r + i, c)) : L::broadcast(typename L::value(0));
+            auto next = block_at(r, c);
+            if (r + L::width <= rows) {
+                RONDO_UNROLL
+                for (int i = 0; i < L::width; ++i) block[i] = next();
+            } else {
+                RONDO_UNROLL
+                for (int i = 0; i < L::width; ++i) {
+                    block[i] = r + i < rows ? next() : L::broadcast(typename L::value(0));
+                }
             }
             L::turn(block);
             RONDO_UNROLL
@@ -176,6 +185,31 @@ inline void turn(matrix<typename L::value> from, index rows, index columns,
             }
         }
     }
+}
+template <class L>
+inline void turn(matrix<typename L::value> from, index rows, index columns,
+                 matrix<typename L::value> to) noexcept {
+    turn<L>(rows, columns, to, [from](index r, index c) {
+        return [at = from.at(r, c), step = from.row_step]() mutable {
+            return L::load(std::exchange(at, at + step));
+        };
+    });
+}
+
+/// Writes the packs of a row, pack_at(c): a few are computed before the first is stored, since a
+/// load behind a store may have to wait for it.
+template <class L, class PackAt>
+inline void write_row(typename L::value* to, index count, PackAt const& pack_at) noexcept {
+    constexpr index step = index(L::packs) * L::width;
+    index c = 0;
+    for (; c + step <= count; c += step) {
+        typename L::pack block[L::packs];
+        RONDO_UNROLL
+        for (int i = 0; i < L::packs; ++i) block[i] = pack_at(c + i * L::width);
+        RONDO_UNROLL
+        for (int i = 0; i < L::packs; ++i) L::store(to + c + i * L::width, block[i]);
+    }
+    for (; c < count; c += L::width) L::store(to + c, pack_at(c));
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

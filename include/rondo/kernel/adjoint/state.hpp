@@ -40,7 +40,7 @@ template <class L>
 inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
                                 matrix<typename L::value> queries, typename L::value const* carry,
                                 head_state<typename L::value> const& d_state) noexcept {
-    write_state<L>(c, queries, a.output_gradients, carry, d_state, d_state);
+    write_state<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state);
     if (!c.call->what.normalized) return;
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
