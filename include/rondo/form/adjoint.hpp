@@ -51,6 +51,7 @@ public:
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
+        if (Weights::scales_state && how_.write) enter_state<L>(c_, state_, state_);
         fill<L>(a_.terms, A(0), count * a_.gates);
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
@@ -98,7 +99,7 @@ public:
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
 
-    /// dS in front of what load_gates did to S.
+    /// dS in front of what the chunk's entry did to S.
     void enter_gradient() noexcept {
         scale_state<L>(c_, c_.entry, d_state_);
         if (!c_.call->what.additive()) return;

@@ -108,16 +108,6 @@ private:
         }
     }
 
-    /// Moves a state past the places [begin, begin + count) without reading anything.
-    void write_only(site<A> const& where, pass const& how, head_state<A> const& from,
-                    head_state<A> const& to, index begin, index count) noexcept {
-        if (!weights::scales_state) {
-            return form::write_only(chunk_, where, how, from, to, begin, count);
-        }
-        if (from.s != to.s) copy(from, to);
-        form::write_only(chunk_, where, how, to, to, begin, count);
-    }
-
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
         base::begin(chain.front(), where.sequence, where.head, 0);
         for (pass const& how : chain) {
@@ -147,7 +137,7 @@ private:
         for (index c = 0; c < chunks; ++c) {
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
             if (c + 1 < chunks || needs_last) {
-                write_only(where, how, before(c), before(c + 1), begin, count);
+                form::write_only(chunk_, where, how, before(c), before(c + 1), begin, count);
             }
         }
     }
@@ -161,7 +151,8 @@ private:
         if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
             copy(stored, between(first));
             for (index i = first; i < c; ++i) {
-                write_only(where, how, between(i), between(i + 1), i * piece_, piece_);
+                form::write_only(chunk_, where, how, between(i), between(i + 1), i * piece_,
+                                 piece_);
             }
         }
         return between(c);
@@ -184,7 +175,7 @@ private:
         for (index first = begin;;) {
             head_state<A> const before = first == begin ? state : state_at(spare_);
             if (first > begin) {
-                write_only(where, how, state, before, begin, first - begin);
+                form::write_only(chunk_, where, how, state, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, add_);
             look_back(one, first, how.read && how.write && stores_states());

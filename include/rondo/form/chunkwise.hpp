@@ -19,16 +19,21 @@ struct chunkwise_form {
         advance(c, where, state, state, how, begin, count);
     }
 
-    /// The same with another place for the state behind them; the one in front is left as it is
-    /// unless Weights::scales_state.
-    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
+    /// The same with another place for the state behind them; the one in front is left as it is.
+    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& front,
                         head_state<A> const& to, pass const& how, index begin,
                         index count) noexcept {
+        if (Weights::scales_state && front.s != to.s) {
+            std::copy_n(front.max, c.gates, to.max);
+            std::copy_n(front.sum, c.gates, to.sum);
+        }
+        head_state<A> state{front.s, front.normalizer, to.max, to.sum, front.row_step};
         if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
-            advance(c, where, state, to, how, begin, half);
+            advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
         }
+        if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
         look_ahead(c, where, how, begin + count);
         if (how.write) load_written(c, where, how, how.read);
         if (how.write && c.call->what.delta) solve_written(c, where, how, state);

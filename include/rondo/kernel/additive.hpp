@@ -46,8 +46,6 @@ struct additive_weights : unweighted<L> {
         }
         if (how.read && c.count > 1 && !near) return false;
         for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
-        // Most chunks leave the maximum of most channels where it is.
-        scale_state<L>(c, c.entry, state);
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }

@@ -21,6 +21,27 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
+/// S brought to the chunk's reference by c.entry, in the place of `to`, or, as most chunks leave it
+/// where it is, S itself.
+template <class L>
+inline head_state<typename L::value> enter_state(chunk<L> const& c,
+                                                 head_state<typename L::value> const& state,
+                                                 head_state<typename L::value> const& to) noexcept {
+    auto const one = L::broadcast(typename L::value(1));
+    bool stays = true;
+    for (index d = 0; d < c.depth; d += L::width) {
+        auto const factor = L::load(c.entry + d);
+        stays = stays && !L::any_less(factor, one) && !L::any_less(one, factor);
+    }
+    if (stays) return state;
+    if (state.s != to.s) {
+        std::copy_n(state.s, c.depth * c.width, to.s);
+        std::copy_n(state.normalizer, c.depth, to.normalizer);
+    }
+    scale_state<L>(c, c.entry, to);
+    return to;
+}
+
 /// T = carry S + sum_j k_j v_j^T over rows of keys and values, or carry (S + sum_j k_j v_j^T). T
 /// may be S.
 template <class L, bool CarriesKeys = false>

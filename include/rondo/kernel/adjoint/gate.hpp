@@ -21,20 +21,19 @@ namespace rondo::inline RONDO_ISA::detail {
 template <class L>
 inline void add_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
                       matrix<typename L::value> y, typename L::value sign) noexcept {
-    using A = typename L::value;
     auto const factor = L::broadcast(sign);
+    if (a.gates == 1) {
+        return sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, auto const& sums) {
+            auto* const term = a.terms + first;
+            L::store(term, L::fma(factor, sums, L::load(term, rows)), rows);
+        });
+    }
     for (index i = 0; i < count; ++i) {
-        A* const term = a.gate_terms().at(i);
-        auto sum = L::broadcast(A(0));
+        auto* const term = a.gate_terms().at(i);
         for (index d = 0; d < a.depth; d += L::width) {
             auto const signed_x = factor * L::load(x.at(i, d));
-            if (a.gates > 1) {
-                L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
-            } else {
-                sum = L::fma(signed_x, L::load(y.at(i, d)), sum);
-            }
+            L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
         }
-        if (a.gates == 1) term[0] += L::sum(sum);
     }
 }
 

@@ -33,8 +33,7 @@ inline void differentiate_pairs(chunk<L>& c, adjoint_chunk<L>& a, bool strict) n
             L::store(to.at(i, j), d_den + L::load(to.at(i, j)));
         }
     }
-    Weights::weigh_pairs(c, to, 0, c.count);
-    mask_pairs<L>(to, 0, c.count, strict);
+    Weights::weigh_pairs(c, to, 0, c.count, strict);
 }
 
 /// to(i) = factors(i) x(i) by + sum_(j <= i) pairs(i, j) from(j), the pairs if there are any

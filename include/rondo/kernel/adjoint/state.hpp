@@ -51,6 +51,27 @@ inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
     }
 }
 
+/// Calls body(i, rows, sums) with sum_d x(i + r, d) y(i + r, d) in lane r < rows, until all `count`
+/// rows are done: a pack of rows together, as a row's lanes alone take longer to add up than its
+/// products.
+template <class L, class Body>
+inline void sum_rows(index count, index columns, matrix<typename L::value> x,
+                     matrix<typename L::value> y, Body const& body) noexcept {
+    using P = typename L::pack;
+    for (index i = 0; i < count; i += L::width) {
+        index const rows = std::min<index>(L::width, count - i);
+        P sums[L::width];
+        for (index r = 0; r < L::width; ++r) {
+            P sum = L::broadcast(typename L::value(0));
+            for (index d = 0; r < rows && d < columns; d += L::width) {
+                sum = L::fma(L::load(x.at(i + r, d)), L::load(y.at(i + r, d)), sum);
+            }
+            sums[r] = sum;
+        }
+        body(i, rows, L::sums(sums));
+    }
+}
+
 /// products(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the gradient
 /// of every log decay before it. All channels into one when the gate has one.
 template <class L>
@@ -58,18 +79,18 @@ inline void contract_states(chunk<L> const& c, index gates,
                             head_state<typename L::value> const& state,
                             head_state<typename L::value> const& d_state,
                             typename L::value* products) noexcept {
-    using A = typename L::value;
-    fill<L>(products, A(0), gates);
-    for (index d = 0; d < c.call->depth; ++d) {
-        auto sum = L::broadcast(A(0));
-        for (index e = 0; e < c.width; e += L::width) {
-            index const at = d * c.width + e;
-            sum = L::fma(L::load(state.s + at), L::load(d_state.s + at), sum);
-        }
-        A const normalizers =
-            c.call->what.normalized ? state.normalizer[d] * d_state.normalizer[d] : A(0);
-        products[gates == 1 ? 0 : d] += L::sum(sum) + normalizers;
-    }
+    bool const normalized = c.call->what.normalized;
+    auto total = L::broadcast(typename L::value(0));
+    sum_rows<L>(c.depth, c.width, {state.s, state.row_step}, {d_state.s, d_state.row_step},
+                [&](index d, index, auto sums) {
+                    if (normalized) {
+                        auto const sum = L::load(state.normalizer + d);
+                        sums = L::fma(sum, L::load(d_state.normalizer + d), sums);
+                    }
+                    if (gates > 1) return L::store(products + d, sums);
+                    total = total + sums;
+                });
+    if (gates == 1) products[0] = L::sum(total);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail
