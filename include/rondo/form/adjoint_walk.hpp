@@ -109,7 +109,7 @@ private:
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
-        base::begin(chain.front(), where.sequence, where.head, 0);
+        begin_state(chain.front(), where);
         for (pass const& how : chain) {
             if (how.write) sweep(where, how);
         }
@@ -121,6 +121,15 @@ private:
             add_.written = add_.written || how.write;
         }
         end_gradient(where);
+    }
+
+    /// As forward begins, in the layout of the sweep.
+    void begin_state(pass const& how, site<A> const& where) noexcept {
+        base::begin(how, where.sequence, where.head, 0);
+        if (call_.what.delta || call_.in.s == nullptr) return;
+        head_state<A> const state = base::state(0);
+        turn<L>({state.s, state.row_step}, chunk_.depth, chunk_.width, a_.turned_gradient());
+        std::copy_n(a_.turned, chunk_.depth * chunk_.width, state.s);
     }
 
     /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
@@ -137,7 +146,7 @@ private:
         for (index c = 0; c < chunks; ++c) {
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
             if (c + 1 < chunks || needs_last) {
-                form::write_only(chunk_, where, how, before(c), before(c + 1), begin, count);
+                form::write_only(chunk_, a_, where, how, before(c), before(c + 1), begin, count);
             }
         }
     }
@@ -151,7 +160,7 @@ private:
         if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
             copy(stored, between(first));
             for (index i = first; i < c; ++i) {
-                form::write_only(chunk_, where, how, between(i), between(i + 1), i * piece_,
+                form::write_only(chunk_, a_, where, how, between(i), between(i + 1), i * piece_,
                                  piece_);
             }
         }
@@ -175,7 +184,7 @@ private:
         for (index first = begin;;) {
             head_state<A> const before = first == begin ? state : state_at(spare_);
             if (first > begin) {
-                form::write_only(chunk_, where, how, state, before, begin, first - begin);
+                form::write_only(chunk_, a_, where, how, state, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, add_);
             look_back(one, first, how.read && how.write && stores_states());
@@ -206,6 +215,7 @@ private:
         head_state<A> const to = state_at(d_state_);
         std::fill_n(d_state_, state_size(), A(0));
         std::fill_n(a_.from_end, a_.gates, A(0));
+        a_.turned_is_new = false;
         carried<A> const from = call_.part(mine_.d_out, where.sequence, where.head);
         if (from.s == nullptr) return;
         for (index d = 0; d < call_.depth; ++d) {
@@ -214,7 +224,8 @@ private:
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
         if (mine_.wants_gate()) {
-            contract_states<L>(chunk_, a_.gates, base::state(0), to, a_.from_end);
+            form::turn_delta_state(a_, base::state(0));
+            contract_states<L>(chunk_, a_, form::by_columns(a_, base::state(0)), to);
         }
     }
 

@@ -20,14 +20,17 @@ struct chunkwise_form {
     }
 
     /// The same with another place for the state behind them; the one in front is left as it is.
-    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& front,
-                        head_state<A> const& to, pass const& how, index begin,
-                        index count) noexcept {
+    /// Of another kind of State all is written and nothing read.
+    template <class State>
+    static void advance(chunk<L>& c, site<A> const& where, State const& front, State const& to,
+                        pass const& how, index begin, index count) noexcept {
         if (Weights::scales_state && front.s != to.s) {
             std::copy_n(front.max, c.gates, to.max);
             std::copy_n(front.sum, c.gates, to.sum);
         }
-        head_state<A> state{front.s, front.normalizer, to.max, to.sum, front.row_step};
+        State state = front;
+        state.max = to.max;
+        state.sum = to.sum;
         if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
             advance(c, where, front, to, how, begin, half);
@@ -36,10 +39,12 @@ struct chunkwise_form {
         if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
         look_ahead(c, where, how, begin + count);
         if (how.write) load_written(c, where, how, how.read);
-        if (how.write && c.call->what.delta) solve_written(c, where, how, state);
-        for (index g = 0; how.read && g < c.call->group(); ++g) {
-            for (index first = 0; first < count; first += c.readers) {
-                read(c, where, state, how, first, std::min(c.readers, count - first), g);
+        if constexpr (std::is_same_v<State, head_state<A>>) {
+            if (how.write && c.call->what.delta) solve_written(c, where, how, state);
+            for (index g = 0; how.read && g < c.call->group(); ++g) {
+                for (index first = 0; first < count; first += c.readers) {
+                    read(c, where, state, how, first, std::min(c.readers, count - first), g);
+                }
             }
         }
         if (!how.write) return;

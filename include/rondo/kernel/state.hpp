@@ -21,19 +21,22 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
+template <class L>
+inline bool are_ones(typename L::value const* factors, index count) noexcept {
+    auto const one = L::broadcast(typename L::value(1));
+    bool all = true;
+    for (index d = 0; d < count; d += L::width) {
+        auto const factor = L::load(factors + d);
+        all = all && !L::any_less(factor, one) && !L::any_less(one, factor);
+    }
+    return all;
+}
+
 /// S brought to the chunk's reference by c.entry, in the place of `to`, or, as most chunks leave it
 /// where it is, S itself.
-template <class L>
-inline head_state<typename L::value> enter_state(chunk<L> const& c,
-                                                 head_state<typename L::value> const& state,
-                                                 head_state<typename L::value> const& to) noexcept {
-    auto const one = L::broadcast(typename L::value(1));
-    bool stays = true;
-    for (index d = 0; d < c.depth; d += L::width) {
-        auto const factor = L::load(c.entry + d);
-        stays = stays && !L::any_less(factor, one) && !L::any_less(one, factor);
-    }
-    if (stays) return state;
+template <class L, class State>
+inline State enter_state(chunk<L> const& c, State const& state, State const& to) noexcept {
+    if (are_ones<L>(c.entry, c.depth)) return state;
     if (state.s != to.s) {
         std::copy_n(state.s, c.depth * c.width, to.s);
         std::copy_n(state.normalizer, c.depth, to.normalizer);

@@ -48,7 +48,8 @@ struct adjoint_chunk {
     A* d_q;       // [rows, depth]
     A* d_num;     // [rows, width]
     A* d_den;     // [rows]
-    A* turned;    // [width, depth]      a state transposed
+    A* turned;    // [width, depth]      dS transposed
+    A* s;         // [width, depth]      delta: S transposed
     A* v;         // [width, columns]    what is written, transposed
     A* d_pairs;   // [rows, columns]
     A* d_k;       // [rows, depth]
@@ -61,6 +62,7 @@ struct adjoint_chunk {
     A* row[2];    // [depth or width]
     // These, or the user's own rows.
     matrix<A> output_gradients, query_gradients, key_gradients, value_gradients;
+    bool turned_is_new = false;  // whether `turned` is that of dS as it is
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
     static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call,
@@ -80,6 +82,7 @@ struct adjoint_chunk {
         c.d_v = memory.template take<A>(rows * c.width);
         c.d_den = memory.template take<A>(rows);
         c.turned = memory.template take<A>(c.width * c.depth);
+        c.s = memory.template take<A>(delta ? c.width * c.depth : 0);
         c.v = memory.template take<A>(c.width * c.columns);
         c.d_pairs = memory.template take<A>(rows * c.columns);
         c.terms = memory.template take<A>(rows * c.gates);
@@ -91,7 +94,8 @@ struct adjoint_chunk {
         return c;
     }
 
-    matrix<A> turned_state() const noexcept { return {turned, depth}; }
+    matrix<A> turned_gradient() const noexcept { return {turned, depth}; }
+    matrix<A> delta_state() const noexcept { return {s, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
     matrix<A> gate_terms() const noexcept { return {terms, gates}; }

@@ -11,12 +11,61 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// A state transposed, [width, depth], in scratch that the next one takes.
+/// A state whose rows are those of S^T, [width, depth]: as dO S^T reads it.
+template <class A>
+struct turned_state : head_state<A> {
+    matrix<A> rows() const noexcept { return {this->s, this->row_step}; }
+};
+
 template <class L>
-inline matrix<typename L::value> turn_state(adjoint_chunk<L> const& a,
-                                            head_state<typename L::value> const& state) noexcept {
-    turn<L>({state.s, state.row_step}, a.depth, a.width, a.turned_state());
-    return a.turned_state();
+inline void scale_state(chunk<L> const& c, typename L::value const* factors,
+                        turned_state<typename L::value> const& state) noexcept {
+    for (index e = 0; e < c.width; ++e) {
+        scale_row<L>(state.rows().at(e), state.rows().at(e), factors, c.depth);
+    }
+    scale_row<L>(state.normalizer, state.normalizer, factors, c.depth);
+}
+
+/// What a chunk leaves behind, as the forward pass has it, turned.
+template <class L, bool CarriesKeys = false>
+inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
+                        matrix<typename L::value> values, typename L::value const* carry,
+                        turned_state<typename L::value> const& state,
+                        turned_state<typename L::value> const& to) noexcept {
+    index const count = whole_tiles(c.count);
+    for_tiles<L>(c.width, c.depth, [&]<class Tile>(std::type_identity<Tile>, index e, index d) {
+        Tile sum;
+        sum.clear();
+        auto next = c.ahead.take(count / tile_rows);
+        sum.add(values.from(0, e).turned(), keys.from(0, d), count,
+                [&] { lines_ahead::ask(next); });
+        sum.each([&](typename L::pack& x, int r, int p) {
+            auto const s = L::load(state.rows().at(e + r, d + p * L::width));
+            auto const factor = L::load(carry + d + p * L::width);
+            L::store(to.rows().at(e + r, d + p * L::width),
+                     CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
+        });
+    });
+}
+
+/// dS^T, turned once between two changes of dS.
+template <class L>
+inline matrix<typename L::value> turn_gradient(
+    adjoint_chunk<L>& a, head_state<typename L::value> const& d_state) noexcept {
+    if (!a.turned_is_new) {
+        turn<L>({d_state.s, d_state.row_step}, a.depth, a.width, a.turned_gradient());
+    }
+    a.turned_is_new = true;
+    return a.turned_gradient();
+}
+
+/// dS = factors dS
+template <class L>
+inline void scale_gradient(chunk<L> const& c, adjoint_chunk<L>& a, typename L::value const* factors,
+                           head_state<typename L::value> const& d_state) noexcept {
+    if (are_ones<L>(factors, c.depth)) return;
+    scale_state<L>(c, factors, d_state);
+    a.turned_is_new = false;
 }
 
 /// to(i, d) += factors(i) extra(i) normalizer(d): what rows have of the state's normalizer
@@ -37,10 +86,11 @@ inline void add_normalizer(chunk<L> const& c, typename L::value const* factors,
 
 /// dS = carry dS + sum_i q_i dO_i^T over the queries as the state meets them
 template <class L>
-inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
-                                matrix<typename L::value> queries, typename L::value const* carry,
+inline void differentiate_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> queries,
+                                typename L::value const* carry,
                                 head_state<typename L::value> const& d_state) noexcept {
     write_state<L>(c, queries, a.output_gradients, carry, d_state, d_state);
+    a.turned_is_new = false;
     if (!c.call->what.normalized) return;
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
@@ -51,46 +101,26 @@ inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
     }
 }
 
-/// Calls body(i, rows, sums) with sum_d x(i + r, d) y(i + r, d) in lane r < rows, until all `count`
-/// rows are done: a pack of rows together, as a row's lanes alone take longer to add up than its
-/// products.
-template <class L, class Body>
-inline void sum_rows(index count, index columns, matrix<typename L::value> x,
-                     matrix<typename L::value> y, Body const& body) noexcept {
-    using P = typename L::pack;
-    for (index i = 0; i < count; i += L::width) {
-        index const rows = std::min<index>(L::width, count - i);
-        P sums[L::width];
-        for (index r = 0; r < L::width; ++r) {
-            P sum = L::broadcast(typename L::value(0));
-            for (index d = 0; r < rows && d < columns; d += L::width) {
-                sum = L::fma(L::load(x.at(i + r, d)), L::load(y.at(i + r, d)), sum);
-            }
-            sums[r] = sum;
-        }
-        body(i, rows, L::sums(sums));
-    }
-}
-
-/// products(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the gradient
-/// of every log decay before it. All channels into one when the gate has one.
+/// a.from_end(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the
+/// gradient of every log decay before it. All channels into one when the gate has one.
 template <class L>
-inline void contract_states(chunk<L> const& c, index gates,
-                            head_state<typename L::value> const& state,
-                            head_state<typename L::value> const& d_state,
-                            typename L::value* products) noexcept {
+inline void contract_states(chunk<L> const& c, adjoint_chunk<L>& a,
+                            turned_state<typename L::value> const& state,
+                            head_state<typename L::value> const& d_state) noexcept {
+    matrix<typename L::value> const turned = turn_gradient<L>(a, d_state);
+    auto const zero = L::broadcast(typename L::value(0));
     bool const normalized = c.call->what.normalized;
-    auto total = L::broadcast(typename L::value(0));
-    sum_rows<L>(c.depth, c.width, {state.s, state.row_step}, {d_state.s, d_state.row_step},
-                [&](index d, index, auto sums) {
-                    if (normalized) {
-                        auto const sum = L::load(state.normalizer + d);
-                        sums = L::fma(sum, L::load(d_state.normalizer + d), sums);
-                    }
-                    if (gates > 1) return L::store(products + d, sums);
-                    total = total + sums;
-                });
-    if (gates == 1) products[0] = L::sum(total);
+    auto total = zero;
+    for (index d = 0; d < c.depth; d += L::width) {
+        auto sum =
+            normalized ? L::load(state.normalizer + d) * L::load(d_state.normalizer + d) : zero;
+        for (index e = 0; e < c.width; ++e) {
+            sum = L::fma(L::load(state.rows().at(e, d)), L::load(turned.at(e, d)), sum);
+        }
+        if (a.gates > 1) L::store(a.from_end + d, sum);
+        total = total + sum;
+    }
+    if (a.gates == 1) a.from_end[0] = L::sum(total);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail
