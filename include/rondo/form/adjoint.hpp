@@ -140,9 +140,9 @@ private:
 
     /// Loads the written side.
     void begin_written() noexcept {
-        form::load_written(c_, where_, how_, how_.read);
-        if (c_.call->what.delta) solve();
         problem<A> const& call = *c_.call;
+        form::load_written(c_, where_, how_, how_.read, !call.what.delta);
+        if (call.what.delta) solve();
         a_.key_gradients = place({a_.d_k, c_.depth}, where_.key_side(needs().d_k),
                                  is_final(Weights::key_factors(c_)) && !add_.written);
         a_.value_gradients = place({a_.d_v, c_.width}, where_.key_side(needs().d_v),

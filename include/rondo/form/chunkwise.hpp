@@ -38,8 +38,9 @@ struct chunkwise_form {
         }
         if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
         look_ahead(c, where, how, begin + count);
-        if (how.write) load_written(c, where, how, how.read);
-        if constexpr (std::is_same_v<State, head_state<A>>) {
+        constexpr bool reads = std::is_same_v<State, head_state<A>>;
+        if (how.write) load_written(c, where, how, how.read, !reads);
+        if constexpr (reads) {
             if (how.write && c.call->what.delta) solve_written(c, where, how, state);
             for (index g = 0; how.read && g < c.call->group(); ++g) {
                 for (index first = 0; first < count; first += c.readers) {
@@ -68,13 +69,21 @@ struct chunkwise_form {
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
-    /// readers follow.
-    static void load_written(chunk<L>& c, site<A> const& where, pass const& how,
-                             bool paired) noexcept {
+    /// readers follow. Values may stay where the user has them when they are `left` factors only.
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
+                             bool left) noexcept {
         problem<A> const& call = *c.call;
         c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
                           Weights::key_factors(c), true);
-        load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        c.value_rows = {c.v, c.width};
+        matrix<A> own;
+        if (left && call.width == c.width)
+            own = c.in_place(where.key_side(call.v), how, 0, c.count);
+        if (own.data != nullptr) {
+            c.value_rows = own;
+        } else {
+            load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        }
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
             for (index t = 0; t < c.count; ++t) {

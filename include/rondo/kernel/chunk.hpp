@@ -66,8 +66,8 @@ struct chunk {
     A* out;            // [readers, width]
     A* sums;           // [readers]  denominators
     A* partial;        // [width]    what earlier passes left
-    matrix<A> key_rows, reader_rows;  // k and q, or the user's own
-    row_turns<L> turns;               // of the tokens, with positions fused into the operator
+    matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
+    row_turns<L> turns;  // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
@@ -123,7 +123,7 @@ struct chunk {
 
     matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
-    matrix<A> values() const noexcept { return {v, width}; }
+    matrix<A> values() const noexcept { return value_rows; }
     matrix<A> gate_rows() const noexcept { return {gate, gates}; }
     matrix<A> inverse_rows() const noexcept { return {inverse, gates}; }
     matrix<A> queries() const noexcept { return {q, depth}; }
