@@ -74,7 +74,7 @@ public:
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
-        if (Weights::scales_state && how_.write) enter();
+        if (Weights::scales_state && how_.read && how_.write && needs().needs_states()) enter();
         turn_delta_state(a_, state_);
         fill<L>(a_.terms, A(0), count * a_.gates);
         if (how_.write) begin_written();
@@ -147,9 +147,6 @@ private:
                                  is_final(Weights::key_factors(c_)) && !add_.written);
         a_.value_gradients = place({a_.d_v, c_.width}, where_.key_side(needs().d_v),
                                    !call.what.delta && call.width == c_.width && !add_.written);
-        if (needs().needs_queries() || needs().needs_keys()) {
-            turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
-        }
     }
 
     /// What a pass writes that has no readers of its own.
@@ -263,6 +260,9 @@ private:
     void differentiate_readers(bool strict, bool first) noexcept {
         A const* const factors = Weights::read_factors(c_, 0);
         bool const paired = how_.write && (needs().needs_queries() || needs().needs_keys());
+        if (paired && first) {  // not before the pairs, which read the keys in the same place
+            turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
+        }
         if (paired) differentiate_pairs<L, Weights>(c_, a_, strict);
         if (how_.write) differentiate_keys(first, true);
         if (needs().needs_queries()) {

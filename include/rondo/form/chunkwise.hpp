@@ -24,7 +24,7 @@ struct chunkwise_form {
     template <class State>
     static void advance(chunk<L>& c, site<A> const& where, State const& front, State const& to,
                         pass const& how, index begin, index count) noexcept {
-        if (Weights::scales_state && front.s != to.s) {
+        if (c.call->what.additive() && front.s != to.s) {
             std::copy_n(front.max, c.gates, to.max);
             std::copy_n(front.sum, c.gates, to.sum);
         }

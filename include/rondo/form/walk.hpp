@@ -52,20 +52,7 @@ public:
     using weights = typename weights_of<L, Decay>::type;
 
     walker(arena& memory, problem<A> const& call, cut const& how)
-        : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
-        bool const several = std::any_of(call.passes.begin(), call.passes.end(),
-                                         [](pass const& p) { return !p.finish; });
-        bool const wide = call.o.kind != element_traits<A>::kind;
-        index const readers = several ? how.heads * call.group() * call.length : 0;
-        index const gates = call.what.per_channel() ? chunk_.depth : padded<L>(1);
-        states_ = memory.template take<A>(how.heads * chunk_.depth * chunk_.width);
-        normalizers_ = memory.template take<A>(how.heads * chunk_.depth);
-        maxima_ = memory.template take<A>(how.heads * gates);
-        sums_ = memory.template take<A>(how.heads * gates);
-        partial_rows_ = memory.template take<A>(wide ? readers * call.width : 0);
-        partial_sums_ = memory.template take<A>(call.what.normalized ? readers : 0);
-        keeps_rows_ = wide && readers > 0;
-    }
+        : walker(memory, call, how, 3 + 2 * call.group(), 0, 2 + call.group()) {}
 
     /// Computes the heads [first, last) of one sequence, at most cut.heads of them.
     void run(index sequence, index first, index last) noexcept {
@@ -89,6 +76,25 @@ public:
     }
 
 protected:
+    /// The last three: what is read ahead, as chunk::carve_ahead has it.
+    walker(arena& memory, problem<A> const& call, cut const& how, index rows_each, index more,
+           index products)
+        : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
+        chunk_.ahead = chunk_.carve_ahead(memory, rows_each, more, products);
+        bool const several = std::any_of(call.passes.begin(), call.passes.end(),
+                                         [](pass const& p) { return !p.finish; });
+        bool const wide = call.o.kind != element_traits<A>::kind;
+        index const readers = several ? how.heads * call.group() * call.length : 0;
+        index const gates = call.what.per_channel() ? chunk_.depth : padded<L>(1);
+        states_ = memory.template take<A>(how.heads * chunk_.depth * chunk_.width);
+        normalizers_ = memory.template take<A>(how.heads * chunk_.depth);
+        maxima_ = memory.template take<A>(how.heads * gates);
+        sums_ = memory.template take<A>(how.heads * gates);
+        partial_rows_ = memory.template take<A>(wide ? readers * call.width : 0);
+        partial_sums_ = memory.template take<A>(call.what.normalized ? readers : 0);
+        keeps_rows_ = wide && readers > 0;
+    }
+
     head_state<A> state(index slot) const noexcept {
         index const gates = call_.what.per_channel() ? chunk_.depth : padded<L>(1);
         return {states_ + slot * chunk_.depth * chunk_.width, normalizers_ + slot * chunk_.depth,

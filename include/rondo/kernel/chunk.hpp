@@ -91,8 +91,7 @@ struct chunk {
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
         c.inverse = memory.template take<A>(c.rows * c.gates);
-        bool const per_token =
-            call.what.decay == decay_kind::constant || call.what.decay == decay_kind::scalar;
+        bool const per_token = call.what.per_token();
         c.written = memory.template take<A>(per_token ? c.rows * c.width : 0);
         c.write_factors = memory.template take<A>(per_token ? c.rows : 0);
         c.beta = memory.template take<A>(c.rows);
@@ -105,10 +104,16 @@ struct chunk {
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
         if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
-        c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
-                              std::max(c.depth, c.width) * index(sizeof(A)),
-                              (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));
         return c;
+    }
+
+    /// Room for the rows that the next chunk reads, `rows_each` for a token and `more`, asked for
+    /// by `products` products.
+    lines_ahead carve_ahead(arena& memory, index rows_each, index more,
+                            index products) const noexcept {
+        return lines_ahead(memory, rows * rows_each + more,
+                           std::max(depth, width) * index(sizeof(A)),
+                           products * calls_between<L>(rows, depth, width));
     }
 
     /// The user's rows of the tokens [first, first + n) as one matrix; null where they are none, or

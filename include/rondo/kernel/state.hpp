@@ -10,9 +10,10 @@ namespace rondo::inline RONDO_ISA::detail {
 template <class L>
 inline void scale_state(chunk<L> const& c, typename L::value const* factors,
                         head_state<typename L::value> const& state) noexcept {
+    bool const normalized = c.call->what.normalized;
     for (index d = 0; d < c.depth; ++d) {
         if (factors[d] == 1) continue;
-        state.normalizer[d] *= factors[d];
+        if (normalized) state.normalizer[d] *= factors[d];
         auto const factor = L::broadcast(factors[d]);
         for (index e = 0; e < c.width; e += L::width) {
             auto* const at = state.s + d * state.row_step + e;
@@ -39,7 +40,7 @@ inline State enter_state(chunk<L> const& c, State const& state, State const& to)
     if (are_ones<L>(c.entry, c.depth)) return state;
     if (state.s != to.s) {
         std::copy_n(state.s, c.depth * c.width, to.s);
-        std::copy_n(state.normalizer, c.depth, to.normalizer);
+        if (c.call->what.normalized) std::copy_n(state.normalizer, c.depth, to.normalizer);
     }
     scale_state<L>(c, c.entry, to);
     return to;

@@ -23,7 +23,9 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     for (index e = 0; e < c.width; ++e) {
         scale_row<L>(state.rows().at(e), state.rows().at(e), factors, c.depth);
     }
-    scale_row<L>(state.normalizer, state.normalizer, factors, c.depth);
+    if (c.call->what.normalized) {
+        scale_row<L>(state.normalizer, state.normalizer, factors, c.depth);
+    }
 }
 
 /// What a chunk leaves behind, as the forward pass has it, turned.
