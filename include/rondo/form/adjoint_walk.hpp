@@ -118,7 +118,14 @@ private:
         begin_gradient(where);
         for (std::size_t p = chain.size(); p > 0; --p) {
             pass const& how = chain[p - 1];
+            chunk_.divided = how.read && !how.write;
+            if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
             for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
+            // dS so far is that of the divided state.
+            if (chunk_.divided && weights::scales_state) {
+                scale_gradient<L>(chunk_, a_, chunk_.entry, state_at(d_state_));
+            }
+            chunk_.divided = false;
             add_.queries = add_.queries || how.read;
             add_.written = add_.written || how.write;
         }

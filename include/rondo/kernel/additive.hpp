@@ -62,8 +62,11 @@ struct additive_weights : unweighted<L> {
         return {c.gate, c.gates, per_channel(c) ? 1 : 0};
     }
 
-    /// Divides the state by the sums, once for all readers of a whole window.
-    static void divide(chunk<L> const& c, head_state<A> const& state) noexcept {
+    /// Divides the state by the sums, once for all readers of a whole window; their inverses stay
+    /// in c.entry and for all readers in inverse(c).
+    template <class State>
+    static void divide(chunk<L>& c, State const& state) noexcept {
+        invert_total(c, state);
         for (index d = 0; d < c.depth; d += L::width) {
             P const sum = per_channel(c) ? L::load(state.sum + d) : L::broadcast(state.sum[0]);
             L::store(c.entry + d, inverted(sum));

@@ -104,7 +104,8 @@ struct unweighted {
     /// Weighs the rows of the chunk's keys.
     static row_factors<L> key_factors(chunk<L> const&) noexcept { return {}; }
     /// Takes to the state what all readers of a pass that only reads would be weighed by.
-    static void divide(chunk<L> const&, head_state<A> const&) noexcept {}
+    template <class State>
+    static void divide(chunk<L>&, State const&) noexcept {}
     /// Weighs the pairs of readers [first, first + count) with the keys that they see, those before
     /// them and themselves unless `strict`, and masks the others; readers are taken in order.
     static void weigh_pairs(chunk<L>&, matrix<A> pairs, index first, index count,
