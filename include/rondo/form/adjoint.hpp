@@ -201,13 +201,15 @@ private:
         problem<A> const& call = *c_.call;
         auto const from = where_.query_side(call.o, g);
         fill<L>(a_.d_den, A(0), whole_tiles(c_.count));
-        a_.output_gradients = {a_.d_num, c_.width};
-        if (!call.what.normalized && call.scale == 1 && call.width == c_.width) {
-            a_.output_gradients = place(a_.output_gradients, from, true);
+        bool const plain = !call.what.normalized && call.scale == 1;
+        a_.output_gradients = {};
+        if (plain && call.width == c_.width) {
+            a_.output_gradients = c_.dense_in_place(from, how_, 0, c_.count, c_.width);
         }
-        matrix<A> const rows = a_.output_gradients;
-        if (rows.data != a_.d_num) return;
+        if (a_.output_gradients.data != nullptr) return;
+        matrix<A> const rows = a_.output_gradients = {a_.d_num, c_.width};
         form::load(c_, from, 0, c_.count, call.width, rows);
+        if (plain) return;
         for (index t = 0; t < c_.count; ++t) {
             A factor = call.scale;
             if (call.what.normalized) {

@@ -69,12 +69,13 @@ struct chunkwise_form {
     }
 
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
-    /// readers follow. Values may stay where the user has them when they are `left` factors only.
+    /// readers follow. Where values are `left` factors only they may stay in the user's rows, and
+    /// keys are right ones.
     static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
                              bool left) noexcept {
         problem<A> const& call = *c.call;
         c.key_rows = find(c, where.key_side(call.k), how, 0, c.count, {c.k, c.depth},
-                          Weights::key_factors(c), true);
+                          Weights::key_factors(c), true, left);
         c.value_rows = {c.v, c.width};
         matrix<A> own;
         if (left && call.width == c.width)
@@ -131,12 +132,13 @@ struct chunkwise_form {
     /// (products read a row of their left factor too rarely to pay for a copy), else in `buffer`.
     static matrix<A> find(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
                           index count, matrix<A> buffer, row_factors<L> const& factors,
-                          bool in_packs) noexcept {
+                          bool in_packs, bool dense = false) noexcept {
         composition const& what = c.call->what;
         bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
         if (factors.data == nullptr && !what.turned && what.feature == feature_kind::identity &&
             whole) {
-            matrix<A> const rows = c.in_place(from, how, first, count);
+            matrix<A> const rows = dense ? c.dense_in_place(from, how, first, count, c.depth)
+                                         : c.in_place(from, how, first, count);
             if (rows.data != nullptr) return rows;
         }
         pack(c, from, first, count, buffer, factors);

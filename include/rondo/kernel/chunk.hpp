@@ -126,6 +126,14 @@ struct chunk {
         return {data, how.reversed ? -step : step};
     }
 
+    /// The same of rows without a gap, or null. A right factor is read once for four rows of the
+    /// left one, and rows that lie a power of two apart share few sets of the first cache.
+    matrix<A> dense_in_place(rows_by_token const& from, pass const& how, index first, index n,
+                             index channels) const noexcept {
+        matrix<A> const rows = in_place(from, how, first, n);
+        return rows.row_step == channels || rows.row_step == -channels ? rows : matrix<A>{};
+    }
+
     matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
     matrix<A> values() const noexcept { return value_rows; }
