@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <type_traits>
 #include <vector>
 
 namespace support {
@@ -85,10 +86,100 @@ void expect_one_sum_a_token(Policies... policies) {
     }
 }
 
+/// What the two verbs take for themselves, in chunks of `chunk` tokens.
+struct bytes_taken {
+    long forward, backward;
+};
+
+constexpr rd::index chunk = 64;
+
+template <rd::detail::composition What>
+bytes_taken bytes_of(rd::attention_t<What> const& op, rd::index T, rd::index channels,
+                     rd::index every) {
+    using rd::detail::decay_kind;
+    constexpr bool single = What.gate_rank() == 1;
+    auto const rows = std::size_t(T * H * channels), tokens = std::size_t(T * H);
+    std::vector<float> const x(rows, 0.1f), gates(rows, -0.1f), beta(tokens, 0.5f);
+    std::vector<float> o(rows), d_q(rows), d_k(rows), d_v(rows), d_gates(rows), d_beta(tokens);
+    auto const all = [&](auto& from) { return rd::bhtd(from, 1, H, T, channels); };
+    auto const each = [&](auto& from) { return rd::bth(from.data(), 1, T, H); };
+    auto const gate = [&](auto& from) {
+        if constexpr (What.per_channel()) {
+            return all(from);
+        } else if constexpr (single) {
+            using value = std::remove_pointer_t<decltype(from.data())>;
+            return rd::view<value, 1>(from.data(), {H});
+        } else {
+            return each(from);
+        }
+    };
+    auto const in = [&] {
+        using inputs = rd::inputs<What, float>;
+        if constexpr (What.delta) return inputs{all(x), all(x), all(x), gate(gates), each(beta)};
+        if constexpr (!What.gated()) return inputs{all(x), all(x), all(x)};
+        if constexpr (What.gated() && !What.delta) {
+            return inputs{all(x), all(x), all(x), gate(gates)};
+        }
+    }();
+    rd::gradients<What, float> to;
+    to.q = all(d_q), to.k = all(d_k), to.v = all(d_v);
+    if constexpr (What.gated()) to.gate = gate(d_gates);
+    if constexpr (What.delta) to.beta = each(d_beta);
+    long const start = support::allocated.bytes;
+    op.forward(rd::exec::simd, in, all(o));
+    long const middle = support::allocated.bytes;
+    op.backward(rd::exec::simd, in, all(o), to, {.every = every});
+    return {middle - start, support::allocated.bytes - middle};
+}
+
+/// S, and of an additive decay its maximum and sum, for every `every` chunks and, where that is
+/// not each, for the chunks between two of them.
+template <class Operator>
+long bytes_of_states(rd::index T, rd::index channels, rd::index every) {
+    constexpr auto what = Operator::composition;
+    if (what.one_window()) return 0;
+    rd::index const chunks = (T + chunk - 1) / chunk, stored = (chunks + every - 1) / every;
+    rd::index const of_gates = what.additive() ? 2 * channels : 0;
+    rd::index const state = (channels * channels + of_gates) * rd::index(sizeof(float));
+    return long((stored + (every > 1 ? every : 0)) * state);
+}
+
+template <class... Policies>
+void expect_a_state_a_chunk(Policies...) {
+    static constexpr auto op = rd::attention(Policies{}..., rd::chunkwise<chunk>);
+    using operator_type = std::remove_const_t<decltype(op)>;
+    double const beside_states = 1.9;  // times what forward takes
+    for (rd::index channels : {64, 128}) {
+        for (rd::index every : {1, 4}) {
+            long beside = 0;
+            for (rd::index T : {512, 4096}) {
+                auto const taken = bytes_of(op, T, channels, every);
+                long const states = bytes_of_states<operator_type>(T, channels, every);
+                CAPTURE(channels, every, T, taken.forward, taken.backward, states);
+                REQUIRE(taken.forward > 0);
+                CHECK(double(taken.backward - states) <= beside_states * double(taken.forward));
+                // Nothing but states grows with the sequence.
+                if (beside != 0) CHECK(taken.backward - states == beside);
+                beside = taken.backward - states;
+            }
+        }
+    }
+}
+
 }  // namespace
 
 TEST_CASE("lion: the recurrence keeps one sum a token and head, and nothing for pairs of tokens") {
     expect_one_sum_a_token(rd::decay::none);
     expect_one_sum_a_token(rd::decay::constant, rd::decay::on_write);
     expect_one_sum_a_token(rd::decay::scalar, rd::decay::on_write);
+}
+
+TEST_CASE("backward keeps a state a chunk, and little beside what forward takes") {
+    expect_a_state_a_chunk(rd::decay::none);
+    expect_a_state_a_chunk(rd::decay::constant);
+    expect_a_state_a_chunk(rd::decay::scalar);
+    expect_a_state_a_chunk(rd::decay::vector);
+    expect_a_state_a_chunk(rd::decay::additive);
+    expect_a_state_a_chunk(rd::decay::additive, rd::bidirectional);
+    expect_a_state_a_chunk(rd::decay::scalar, rd::update::delta);
 }

@@ -54,6 +54,10 @@ struct composition {
     constexpr bool per_channel() const noexcept {
         return decay == decay_kind::vector || decay == decay_kind::additive;
     }
+    /// A factor for each token, the same for all channels.
+    constexpr bool per_token() const noexcept {
+        return decay == decay_kind::constant || decay == decay_kind::scalar;
+    }
     /// Channels of keys and queries as the state meets them, and as memory holds them.
     constexpr index turned_channels(index channels) const noexcept {
         return turned_as == turn_kind::doubled ? 2 * channels : channels;

@@ -36,29 +36,54 @@ public:
         bool queries = false, written = false;
     };
 
+    /// S is turned, but not with the delta rule, whose solve reads it by rows.
     adjoint_form(chunk<L>& c, adjoint_chunk<L>& a, site<A> const& where, pass const& how,
                  head_state<A> const& state, head_state<A> const& d_state, begun add) noexcept
-        : c_(c), a_(a), where_(where), how_(how), state_(state), d_state_(d_state), add_(add) {}
+        : c_(c),
+          a_(a),
+          where_(where),
+          how_(how),
+          state_(state),
+          turned_{by_columns(a, state)},
+          d_state_(d_state),
+          add_(add) {}
+
+    /// The same state by columns, with the delta rule as turn_delta_state left it.
+    static turned_state<A> by_columns(adjoint_chunk<L> const& a,
+                                      head_state<A> const& state) noexcept {
+        turned_state<A> result{state};
+        result.row_step = a.depth;
+        if (a.call->call.what.delta) result.s = a.s;
+        return result;
+    }
+    static void turn_delta_state(adjoint_chunk<L>& a, head_state<A> const& state) noexcept {
+        if (!a.call->call.what.delta) return;
+        turn<L>({state.s, state.row_step}, a.depth, a.width, a.delta_state());
+    }
 
     /// Moves a state past the places [begin, begin + count) of a pass without reading anything.
-    static void write_only(chunk<L>& c, site<A> const& where, pass how, head_state<A> const& state,
-                           head_state<A> const& to, index begin, index count) noexcept {
+    static void write_only(chunk<L>& c, adjoint_chunk<L> const& a, site<A> const& where, pass how,
+                           head_state<A> const& state, head_state<A> const& to, index begin,
+                           index count) noexcept {
         how.read = false;
-        form::advance(c, where, state, to, how, begin, count);
+        if (c.call->what.delta) return form::advance(c, where, state, to, how, begin, count);
+        form::advance(c, where, by_columns(a, state), by_columns(a, to), how, begin, count);
     }
 
     /// Takes the places [begin, begin + count) of a pass; false, and nothing done, when the chunk
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
+        if (Weights::scales_state && how_.read && how_.write && needs().needs_states()) enter();
+        turn_delta_state(a_, state_);
         fill<L>(a_.terms, A(0), count * a_.gates);
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
         if (!how_.read) differentiate_unread();
         if (how_.write && c_.call->what.delta) read_by_keys();
-        if (how_.write && !moved_) scale_state<L>(c_, c_.carry, d_state_);
-        adjoint::finish_gates(c_, a_, state_, d_state_, how_.write);
+        if (how_.write && !moved_) scale_gradient<L>(c_, a_, c_.carry, d_state_);
+        adjoint::finish_gates(c_, a_, turned_, d_state_, how_.write);
         if (how_.write) leave_written();
         if (how_.write && Weights::scales_state) enter_gradient();
         return true;
@@ -98,28 +123,30 @@ public:
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
 
-    /// dS in front of what load_gates did to S.
+    void enter() noexcept {
+        if (c_.call->what.delta) {
+            enter_state<L>(c_, state_, state_);
+        } else {
+            enter_state<L>(c_, turned_, turned_);
+        }
+    }
+
+    /// dS in front of what the chunk's entry did to S.
     void enter_gradient() noexcept {
-        scale_state<L>(c_, c_.entry, d_state_);
+        scale_gradient<L>(c_, a_, c_.entry, d_state_);
         if (!c_.call->what.additive()) return;
         for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
     }
 
-    /// Loads the written side, and takes to dS what both sides have of its weights.
+    /// Loads the written side.
     void begin_written() noexcept {
-        form::load_written(c_, where_, how_, how_.read);
-        if (c_.call->what.delta) solve();
         problem<A> const& call = *c_.call;
+        form::load_written(c_, where_, how_, how_.read, !call.what.delta);
+        if (call.what.delta) solve();
         a_.key_gradients = place({a_.d_k, c_.depth}, where_.key_side(needs().d_k),
                                  is_final(Weights::key_factors(c_)) && !add_.written);
         a_.value_gradients = place({a_.d_v, c_.width}, where_.key_side(needs().d_v),
                                    !call.what.delta && call.width == c_.width && !add_.written);
-        if (needs().needs_queries() || needs().needs_keys()) {
-            turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
-        }
-        if (!Weights::carries_keys || !needs().needs_state()) return;
-        scale_state<L>(c_, c_.carry, d_state_);
-        moved_ = true;
     }
 
     /// What a pass writes that has no readers of its own.
@@ -174,13 +201,15 @@ private:
         problem<A> const& call = *c_.call;
         auto const from = where_.query_side(call.o, g);
         fill<L>(a_.d_den, A(0), whole_tiles(c_.count));
-        a_.output_gradients = {a_.d_num, c_.width};
-        if (!call.what.normalized && call.scale == 1 && call.width == c_.width) {
-            a_.output_gradients = place(a_.output_gradients, from, true);
+        bool const plain = !call.what.normalized && call.scale == 1;
+        a_.output_gradients = {};
+        if (plain && call.width == c_.width) {
+            a_.output_gradients = c_.dense_in_place(from, how_, 0, c_.count, c_.width);
         }
-        matrix<A> const rows = a_.output_gradients;
-        if (rows.data != a_.d_num) return;
+        if (a_.output_gradients.data != nullptr) return;
+        matrix<A> const rows = a_.output_gradients = {a_.d_num, c_.width};
         packing<L>::load(c_, from, 0, c_.count, call.width, rows);
+        if (plain) return;
         for (index t = 0; t < c_.count; ++t) {
             A factor = call.scale;
             if (call.what.normalized) {
@@ -198,21 +227,34 @@ private:
     /// they see of it.
     void differentiate_values(bool first, bool paired) noexcept {
         if (!needs().needs_values()) return;
-        scatter<L>(c_, first ? c_.keys() : matrix<A>{}, {d_state_.s, d_state_.row_step}, c_.depth,
-                   Weights::write_factors(c_), paired ? c_.score_rows() : matrix<A>{},
-                   a_.output_gradients, c_.width, a_.value_gradients);
+        matrix<A> keys = first ? c_.keys() : matrix<A>{};
+        if (Weights::carries_keys && first) {  // in rows that dk will take
+            for (index j = 0; j < whole_tiles(c_.count); ++j) {
+                scale_row<L>(a_.d_k + j * c_.depth, keys.at(j), c_.carry, c_.depth);
+            }
+            keys = {a_.d_k, c_.depth};
+        }
+        scatter<L>(c_, keys, {d_state_.s, d_state_.row_step}, c_.depth, Weights::write_factors(c_),
+                   nullptr, paired ? c_.score_rows() : matrix<A>{}, a_.output_gradients, c_.width,
+                   a_.value_gradients);
     }
 
     /// The same for dk.
     void differentiate_keys(bool first, bool paired) noexcept {
         if (!needs().needs_keys()) return;
         A const* const factors = Weights::write_factors(c_);
-        matrix<A> const by = first ? turn_state<L>(a_, d_state_) : matrix<A>{};
-        scatter<L>(c_, first ? c_.values() : matrix<A>{}, by, c_.width, factors,
+        A const* const carry = Weights::carries_keys ? c_.carry : nullptr;
+        matrix<A> const by = first ? turn_gradient<L>(a_, d_state_) : matrix<A>{};
+        scatter<L>(c_, first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry,
                    paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth,
                    a_.key_gradients);
         if (!first) return;
-        add_normalizer<L>(c_, factors, nullptr, d_state_.normalizer, a_.key_gradients);
+        A const* normalizer = d_state_.normalizer;
+        if (Weights::carries_keys && c_.call->what.normalized) {
+            scale_row<L>(a_.row[0], normalizer, c_.carry, c_.depth);
+            normalizer = a_.row[0];
+        }
+        add_normalizer<L>(c_, factors, nullptr, normalizer, a_.key_gradients);
     }
 
     /// One set of readers, the queries or by the delta rule the keys, with the gradients of what
@@ -220,11 +262,13 @@ private:
     void differentiate_readers(bool strict, bool first) noexcept {
         A const* const factors = Weights::read_factors(c_, 0);
         bool const paired = how_.write && (needs().needs_queries() || needs().needs_keys());
+        if (paired && first) {  // not before the pairs, which read the keys in the same place
+            turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
+        }
         if (paired) differentiate_pairs<L, Weights>(c_, a_, strict);
         if (how_.write) differentiate_keys(first, true);
         if (needs().needs_queries()) {
-            matrix<A> const by = turn_state<L>(a_, state_);
-            gather<L>(c_, a_.output_gradients, by, c_.width, factors,
+            gather<L>(c_, a_.output_gradients, turned_.rows(), c_.width, factors,
                       paired ? a_.pair_gradients() : matrix<A>{}, c_.keys(), c_.depth,
                       a_.query_gradients);
             add_normalizer<L>(c_, factors, a_.d_den, state_.normalizer, a_.query_gradients);
@@ -319,6 +363,7 @@ private:
     site<A> const& where_;
     pass const& how_;
     head_state<A> const& state_;
+    turned_state<A> const turned_;
     head_state<A> const& d_state_;
     begun add_;
     bool moved_ = false;  // whether dS stands in front of the chunk

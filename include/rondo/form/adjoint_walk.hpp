@@ -26,7 +26,8 @@ public:
 
     /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence.
     adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest)
-        : base(memory, call.call, how),
+        : base(memory, call.call, how, form::rows_ahead(call.call), padded<L>(call.call.depth),
+               products(call.call)),
           mine_(call),
           wide_(memory, call, longest),
           a_(adjoint_chunk<L>::carve(memory, call, chunk_)),
@@ -38,8 +39,7 @@ public:
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
         spare_ = memory.template take<A>(weights::scales_state ? state_size() : 0);
         d_state_ = memory.template take<A>(state_size());
-        chunk_.ahead = lines_ahead(memory, chunk_.rows * form::rows_ahead(call.call) + chunk_.depth,
-                                   std::max(chunk_.depth, chunk_.width) * index(sizeof(A)), asks());
+        a_.turned = base::state(0).s;
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
     }
@@ -66,26 +66,28 @@ public:
 private:
     index chunks_of(index length) const noexcept { return (length + piece_ - 1) / piece_; }
 
-    /// A state in front of a chunk is needed by readers of it, by the delta rule's solve, and for
-    /// the references of an additive decay.
     bool stores_states() const noexcept {
         bool const both = std::any_of(call_.passes.begin(), call_.passes.end(),
                                       [](pass const& p) { return p.read && p.write; });
-        return both && (mine_.needs_queries() || call_.what.delta || call_.what.additive());
+        return both && mine_.needs_states();
     }
 
-    index gates() const noexcept { return std::max<index>(chunk_.gates, chunk_.depth); }
-    index state_size() const noexcept { return chunk_.depth * (chunk_.width + 1) + 2 * gates(); }
+    // A stored state has no more than the operator carries.
+    index normalizers() const noexcept { return call_.what.normalized ? chunk_.depth : 0; }
+    index gates() const noexcept { return call_.what.additive() ? chunk_.gates : 0; }
+    index state_size() const noexcept {
+        return chunk_.depth * chunk_.width + normalizers() + 2 * gates();
+    }
     head_state<A> state_at(A* memory) const noexcept {
         A* const normalizer = memory + chunk_.depth * chunk_.width;
-        A* const max = normalizer + chunk_.depth;
+        A* const max = normalizer + normalizers();
         return {memory, normalizer, max, max + gates(), chunk_.width};
     }
     void copy(head_state<A> const& from, head_state<A> const& to) const noexcept {
         std::copy_n(from.s, chunk_.depth * chunk_.width, to.s);
-        std::copy_n(from.normalizer, chunk_.depth, to.normalizer);
-        std::copy_n(from.max, chunk_.gates, to.max);
-        std::copy_n(from.sum, chunk_.gates, to.sum);
+        std::copy_n(from.normalizer, normalizers(), to.normalizer);
+        std::copy_n(from.max, gates(), to.max);
+        std::copy_n(from.sum, gates(), to.sum);
     }
 
     std::size_t chain_before(std::size_t end) const noexcept {
@@ -108,29 +110,35 @@ private:
         }
     }
 
-    /// Moves a state past the places [begin, begin + count) without reading anything.
-    void write_only(site<A> const& where, pass const& how, head_state<A> const& from,
-                    head_state<A> const& to, index begin, index count) noexcept {
-        if (!weights::scales_state) {
-            return form::write_only(chunk_, where, how, from, to, begin, count);
-        }
-        if (from.s != to.s) copy(from, to);
-        form::write_only(chunk_, where, how, to, to, begin, count);
-    }
-
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
-        base::begin(chain.front(), where.sequence, where.head, 0);
+        begin_state(chain.front(), where);
         for (pass const& how : chain) {
             if (how.write) sweep(where, how);
         }
         begin_gradient(where);
         for (std::size_t p = chain.size(); p > 0; --p) {
             pass const& how = chain[p - 1];
+            chunk_.divided = how.read && !how.write;
+            if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
             for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
+            // dS so far is that of the divided state.
+            if (chunk_.divided && weights::scales_state) {
+                scale_gradient<L>(chunk_, a_, chunk_.entry, state_at(d_state_));
+            }
+            chunk_.divided = false;
             add_.queries = add_.queries || how.read;
             add_.written = add_.written || how.write;
         }
         end_gradient(where);
+    }
+
+    /// As forward begins, in the layout of the sweep.
+    void begin_state(pass const& how, site<A> const& where) noexcept {
+        base::begin(how, where.sequence, where.head, 0);
+        if (call_.what.delta || call_.in.s == nullptr) return;
+        head_state<A> const state = base::state(0);
+        turn<L>({state.s, state.row_step}, chunk_.depth, chunk_.width, {d_state_, chunk_.depth});
+        std::copy_n(d_state_, chunk_.depth * chunk_.width, state.s);
     }
 
     /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
@@ -147,7 +155,7 @@ private:
         for (index c = 0; c < chunks; ++c) {
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
             if (c + 1 < chunks || needs_last) {
-                write_only(where, how, before(c), before(c + 1), begin, count);
+                form::write_only(chunk_, a_, where, how, before(c), before(c + 1), begin, count);
             }
         }
     }
@@ -161,7 +169,8 @@ private:
         if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
             copy(stored, between(first));
             for (index i = first; i < c; ++i) {
-                write_only(where, how, between(i), between(i + 1), i * piece_, piece_);
+                form::write_only(chunk_, a_, where, how, between(i), between(i + 1), i * piece_,
+                                 piece_);
             }
         }
         return between(c);
@@ -184,7 +193,7 @@ private:
         for (index first = begin;;) {
             head_state<A> const before = first == begin ? state : state_at(spare_);
             if (first > begin) {
-                write_only(where, how, state, before, begin, first - begin);
+                form::write_only(chunk_, a_, where, how, state, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, add_);
             look_back(one, first, how.read && how.write && stores_states());
@@ -193,9 +202,10 @@ private:
         }
     }
 
-    /// How often the products of a chunk ask, three on the written side and two for each reader.
+    /// The products of a chunk with states: three on the written side and two for each reader.
+    static index products(problem<A> const& call) noexcept { return 3 + 2 * call.group(); }
     index asks() const noexcept {
-        return (3 + 2 * call_.group()) * calls_between<L>(chunk_.rows, chunk_.depth, chunk_.width);
+        return products(call_) * calls_between<L>(chunk_.rows, chunk_.depth, chunk_.width);
     }
 
     /// Asks for what the places in front of `end` need.
@@ -215,6 +225,7 @@ private:
         head_state<A> const to = state_at(d_state_);
         std::fill_n(d_state_, state_size(), A(0));
         std::fill_n(a_.from_end, a_.gates, A(0));
+        a_.turned_is_new = false;
         carried<A> const from = call_.part(mine_.d_out, where.sequence, where.head);
         if (from.s == nullptr) return;
         for (index d = 0; d < call_.depth; ++d) {
@@ -223,7 +234,21 @@ private:
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
         if (mine_.wants_gate()) {
-            contract_states<L>(chunk_, a_.gates, base::state(0), to, a_.from_end);
+            contract_last(to);
+        }
+    }
+
+    /// <S, dS> behind the last token, by elements: dS^T would lie where S is.
+    void contract_last(head_state<A> const& d_state) noexcept {
+        head_state<A> const state = base::state(0);
+        index const row = call_.what.delta ? chunk_.width : 1;
+        index const column = call_.what.delta ? 1 : chunk_.depth;
+        for (index d = 0; d < call_.depth; ++d) {
+            A sum = call_.what.normalized ? state.normalizer[d] * d_state.normalizer[d] : A(0);
+            for (index e = 0; e < call_.width; ++e) {
+                sum += state.s[d * row + e * column] * d_state.s[d * d_state.row_step + e];
+            }
+            a_.from_end[a_.gates > 1 ? d : 0] += sum;
         }
     }
 

@@ -20,35 +20,48 @@ struct chunkwise_form {
         advance(c, where, state, state, how, begin, count);
     }
 
-    /// The same with another place for the state behind them; the one in front is left as it is
-    /// unless Weights::scales_state.
-    static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                        head_state<A> const& to, pass const& how, index begin,
-                        index count) noexcept {
+    /// The same with another place for the state behind them; the one in front is left as it is.
+    /// Of another kind of State all is written and nothing read.
+    template <class State>
+    static void advance(chunk<L>& c, site<A> const& where, State const& front, State const& to,
+                        pass const& how, index begin, index count) noexcept {
+        if (c.call->what.additive() && front.s != to.s) {
+            std::copy_n(front.max, c.gates, to.max);
+            std::copy_n(front.sum, c.gates, to.sum);
+        }
+        State state = front;
+        state.max = to.max;
+        state.sum = to.sum;
         if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
-            advance(c, where, state, to, how, begin, half);
+            advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
         }
+        if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
         look_ahead(c, where, how, begin + count);
-        bool const together = how.write && how.read && count <= c.readers &&
+        constexpr bool reads = std::is_same_v<State, head_state<A>>;
+        bool const together = reads && how.write && how.read && count <= c.readers &&
                               packing<L>::share_turns(c, where.key_side(c.call->k),
                                                       where.query_side(c.call->q, 0), how);
-        if (how.write) load_written(c, where, how, how.read, together);
-        if (how.write && c.call->what.delta) solve_written(c, where, how, state);
-        for (index g = 0; how.read && g < c.call->group(); ++g) {
-            for (index first = 0; first < count; first += c.readers) {
-                index const readers = std::min(c.readers, count - first);
-                auto const from = where.query_side(c.call->q, g);
-                if (g > 0 || !together) find_readers(c, from, how, first, readers);
-                read(c, where, state, how, first, readers, g);
+        if (how.write) load_written(c, where, how, how.read, !reads, together);
+        if constexpr (reads) {
+            if (how.write && c.call->what.delta) solve_written(c, where, how, state);
+            for (index g = 0; how.read && g < c.call->group(); ++g) {
+                for (index first = 0; first < count; first += c.readers) {
+                    index const readers = std::min(c.readers, count - first);
+                    auto const from = where.query_side(c.call->q, g);
+                    if (g > 0 || !together) find_readers(c, from, how, first, readers);
+                    read(c, where, state, how, first, readers, g);
+                }
             }
         }
         if (!how.write) return;
         A const* const factors = Weights::write_factors(c);
         constexpr bool carries_keys = Weights::carries_keys;
         matrix<A> const values = weigh_values(c, factors);
-        if (together) {
+        if constexpr (!reads) {
+            write_state<L, carries_keys>(c, c.keys(), values, c.carry, state, to);
+        } else if (together) {
             write_state<L, carries_keys>(c, c.turned_keys(), values, c.carry, state, to);
         } else {
             write_state<L, carries_keys>(c, c.keys().turned(), values, c.carry, state, to);
@@ -72,8 +85,10 @@ struct chunkwise_form {
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
     /// readers follow, those of the first query head `together` with the keys, whose rows are then
     /// left as columns alone: what they share is in registers once, and the first cache holds less.
+    /// Where values are `left` factors only they may stay in the user's rows, and keys are right
+    /// ones.
     static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
-                             bool together = false) noexcept {
+                             bool left, bool together = false) noexcept {
         problem<A> const& call = *c.call;
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
@@ -84,9 +99,18 @@ struct chunkwise_form {
             c.reader_rows = readers.to;
             packing<L>::pack_together(c, keys, readers, across);
         } else {
-            c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across);
+            c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across, left);
         }
-        packing<L>::load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        c.value_rows = {c.v, c.width};
+        matrix<A> own;
+        if (left && call.width == c.width) {
+            own = c.in_place(where.key_side(call.v), how, 0, c.count);
+        }
+        if (own.data != nullptr) {
+            c.value_rows = own;
+        } else {
+            packing<L>::load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+        }
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
             for (index t = 0; t < c.count; ++t) {

@@ -46,8 +46,6 @@ struct additive_weights : unweighted<L> {
         }
         if ((how.read || how.ahead) && c.count > 1 && !near) return false;
         for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
-        // Most chunks leave the maximum of most channels where it is.
-        scale_state<L>(c, c.entry, state);
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }
@@ -64,8 +62,11 @@ struct additive_weights : unweighted<L> {
         return {c.gate, c.gates, per_channel(c) ? 1 : 0};
     }
 
-    /// Divides the state by the sums, once for all readers of a whole window.
-    static void divide(chunk<L> const& c, head_state<A> const& state) noexcept {
+    /// Divides the state by the sums, once for all readers of a whole window; their inverses stay
+    /// in c.entry and for all readers in inverse(c).
+    template <class State>
+    static void divide(chunk<L>& c, State const& state) noexcept {
+        invert_total(c, state);
         for (index d = 0; d < c.depth; d += L::width) {
             P const sum = per_channel(c) ? L::load(state.sum + d) : L::broadcast(state.sum[0]);
             L::store(c.entry + d, inverted(sum));

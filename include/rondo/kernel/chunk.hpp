@@ -66,8 +66,8 @@ struct chunk {
     A* out;            // [readers, width]
     A* sums;           // [readers]  denominators
     A* partial;        // [width]    what earlier passes left
-    matrix<A> key_rows, reader_rows;  // k and q, or the user's own
-    row_turns<L> turns;               // of the tokens, with positions fused into the operator
+    matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
+    row_turns<L> turns;  // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,
@@ -91,8 +91,7 @@ struct chunk {
         c.v = memory.template take<A>(c.rows * c.width);
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
         c.inverse = memory.template take<A>(c.rows * c.gates);
-        bool const per_token =
-            call.what.decay == decay_kind::constant || call.what.decay == decay_kind::scalar;
+        bool const per_token = call.what.per_token();
         c.written = memory.template take<A>(per_token ? c.rows * c.width : 0);
         c.write_factors = memory.template take<A>(per_token ? c.rows : 0);
         c.beta = memory.template take<A>(c.rows);
@@ -105,10 +104,16 @@ struct chunk {
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
         if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
-        c.ahead = lines_ahead(memory, c.rows * (3 + 2 * call.group()),
-                              std::max(c.depth, c.width) * index(sizeof(A)),
-                              (2 + call.group()) * calls_between<L>(c.rows, c.depth, c.width));
         return c;
+    }
+
+    /// Room for the rows that the next chunk reads, `rows_each` for a token and `more`, asked for
+    /// by `products` products.
+    lines_ahead carve_ahead(arena& memory, index rows_each, index more,
+                            index products) const noexcept {
+        return lines_ahead(memory, rows * rows_each + more,
+                           std::max(depth, width) * index(sizeof(A)),
+                           products * calls_between<L>(rows, depth, width));
     }
 
     /// The user's rows of the tokens [first, first + n) as one matrix; null where they are none, or
@@ -121,9 +126,17 @@ struct chunk {
         return {data, how.reversed ? -step : step};
     }
 
+    /// The same of rows without a gap, or null. A right factor is read once for four rows of the
+    /// left one, and rows that lie a power of two apart share few sets of the first cache.
+    matrix<A> dense_in_place(rows_by_token const& from, pass const& how, index first, index n,
+                             index channels) const noexcept {
+        matrix<A> const rows = in_place(from, how, first, n);
+        return rows.row_step == channels || rows.row_step == -channels ? rows : matrix<A>{};
+    }
+
     matrix<A> keys() const noexcept { return key_rows; }
     matrix<A> turned_keys() const noexcept { return {turned, columns}; }
-    matrix<A> values() const noexcept { return {v, width}; }
+    matrix<A> values() const noexcept { return value_rows; }
     matrix<A> gate_rows() const noexcept { return {gate, gates}; }
     matrix<A> inverse_rows() const noexcept { return {inverse, gates}; }
     matrix<A> queries() const noexcept { return {q, depth}; }

@@ -36,15 +36,17 @@ public:
 
     /// Where rows of keys or queries are: as the user has them where nothing is to be done to them
     /// (products read a row of their left factor too rarely to pay for a copy), else in scratch.
-    /// `across` takes their transpose, where it is wanted.
+    /// `across` takes their transpose, where it is wanted; `dense` rows are right factors.
     static matrix<A> find(chunk<L>& c, changing_rows<L> const& rows, pass const& how, index first,
-                          index count, bool in_packs, matrix<A> across = {}) noexcept {
+                          index count, bool in_packs, matrix<A> across = {},
+                          bool dense = false) noexcept {
         composition const& what = c.call->what;
         bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
         matrix<A> found;
         if (rows.factors.data == nullptr && !what.turned &&
             what.feature == feature_kind::identity && whole) {
-            found = c.in_place(rows.from, how, first, count);
+            found = dense ? c.dense_in_place(rows.from, how, first, count, c.depth)
+                          : c.in_place(rows.from, how, first, count);
         }
         if (found.data == nullptr) {
             if (pack(c, rows, how, first, count, across)) return rows.to;

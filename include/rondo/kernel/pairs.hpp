@@ -23,29 +23,12 @@ inline void multiply_pairs(matrix<typename L::value> x, matrix<typename L::value
                  });
 }
 
-/// Leaves of the scores of readers [first, first + count) the keys that they see: those before
-/// them, and themselves unless `strict`.
-template <class L>
-inline void mask_pairs(matrix<typename L::value> scores, index first, index count,
-                       bool strict) noexcept {
-    index const columns = padded<L>(first + whole_tiles(count));
-    for (index r = 0; r < count; ++r) {
-        index const seen = first + r + (strict ? 0 : 1);
-        for (index j = seen / L::width * L::width; j < columns; j += L::width) {
-            L::store(scores.at(r, j), L::first(L::load(scores.at(r, j)), seen - j));
-        }
-    }
-    for (index r = count; r < whole_tiles(count); ++r)
-        fill<L>(scores.at(r), typename L::value(0), columns);
-}
-
 /// The weighted pairs of the readers with the chunk's keys.
 template <class L, class Weights>
 inline void score(chunk<L>& c, index first, index count, bool strict,
                   matrix<typename L::value> scores) noexcept {
     multiply_pairs<L>(c.reader_rows, c.turned_keys(), c.steps, first, count, scores);
-    Weights::weigh_pairs(c, scores, first, count);
-    mask_pairs<L>(scores, first, count, strict);
+    Weights::weigh_pairs(c, scores, first, count, strict);
 }
 
 /// Row r of the tile at (row, e) = factors(r) (q_r S) + sum_(j < keys) scores(r, j) v(j)

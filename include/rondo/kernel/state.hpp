@@ -10,9 +10,10 @@ namespace rondo::inline RONDO_ISA::detail {
 template <class L>
 inline void scale_state(chunk<L> const& c, typename L::value const* factors,
                         head_state<typename L::value> const& state) noexcept {
+    bool const normalized = c.call->what.normalized;
     for (index d = 0; d < c.depth; ++d) {
         if (factors[d] == 1) continue;
-        state.normalizer[d] *= factors[d];
+        if (normalized) state.normalizer[d] *= factors[d];
         auto const factor = L::broadcast(factors[d]);
         for (index e = 0; e < c.width; e += L::width) {
             auto* const at = state.s + d * state.row_step + e;
@@ -35,6 +36,30 @@ inline void merge_states(chunk<L> const& c, typename L::value const* kept,
         }
         to.normalizer[d] = kept[d] * to.normalizer[d] + added[d] * from.normalizer[d];
     }
+}
+
+template <class L>
+inline bool are_ones(typename L::value const* factors, index count) noexcept {
+    auto const one = L::broadcast(typename L::value(1));
+    bool all = true;
+    for (index d = 0; d < count; d += L::width) {
+        auto const factor = L::load(factors + d);
+        all = all && !L::any_less(factor, one) && !L::any_less(one, factor);
+    }
+    return all;
+}
+
+/// S brought to the chunk's reference by c.entry, in the place of `to`, or, as most chunks leave it
+/// where it is, S itself.
+template <class L, class State>
+inline State enter_state(chunk<L> const& c, State const& state, State const& to) noexcept {
+    if (are_ones<L>(c.entry, c.depth)) return state;
+    if (state.s != to.s) {
+        std::copy_n(state.s, c.depth * c.width, to.s);
+        if (c.call->what.normalized) std::copy_n(state.normalizer, c.depth, to.normalizer);
+    }
+    scale_state<L>(c, c.entry, to);
+    return to;
 }
 
 /// T = carry S + sum_j k_j v_j^T over keys and rows of values, or carry (S + sum_j k_j v_j^T). T

@@ -69,35 +69,55 @@ inline index factor_of(chunk<L> const& c, index token) noexcept {
     return token + 1 == c.count ? c.rows : token + 1;
 }
 
+/// Leaves of the scores of readers [first, first + count) the keys that they see: those before
+/// them, and themselves unless `strict`.
+template <class L>
+inline void mask_pairs(matrix<typename L::value> scores, index first, index count,
+                       bool strict) noexcept {
+    index const columns = padded<L>(first + whole_tiles(count));
+    for (index r = 0; r < count; ++r) {
+        index const seen = first + r + (strict ? 0 : 1);
+        for (index j = seen / L::width * L::width; j < columns; j += L::width) {
+            L::store(scores.at(r, j), L::first(L::load(scores.at(r, j)), seen - j));
+        }
+    }
+    for (index r = count; r < whole_tiles(count); ++r)
+        fill<L>(scores.at(r), typename L::value(0), columns);
+}
+
 /// decay::none: every weight is 1.
 template <class L>
 struct unweighted {
     using A = typename L::value;
 
-    /// Loads the gates, rows of `tokens`, and sets c.carry. False, and nothing done, when the chunk
-    /// must be halved first.
+    /// Loads the gates, rows of `tokens`, sets c.carry and moves the state's max and sum past the
+    /// chunk. False, and nothing done, when the chunk must be halved first.
     static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const&, index const*,
                            pass const&) noexcept {
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }
-    /// Whether load_gates may have scaled the state in front, by c.entry.
+    /// Whether a chunk that writes wants the state in front scaled by c.entry.
     static constexpr bool scales_state = false;
     /// Weighs the rows of the chunk's queries.
     static row_factors<L> query_factors(chunk<L> const&) noexcept { return {}; }
     /// Weighs the rows of the chunk's keys.
     static row_factors<L> key_factors(chunk<L> const&) noexcept { return {}; }
     /// Takes to the state what all readers of a pass that only reads would be weighed by.
-    static void divide(chunk<L> const&, head_state<A> const&) noexcept {}
+    template <class State>
+    static void divide(chunk<L>&, State const&) noexcept {}
     /// Adds what one stretch of a window left to what another did.
     static void merge(chunk<L> const& c, head_state<A> const& from,
                       head_state<A> const& to) noexcept {
         fill<L>(c.entry, A(1), c.depth);
         merge_states<L>(c, c.entry, c.entry, from, to);
     }
-    /// Weighs the pairs of readers [first, first + count) with all keys before and among them;
-    /// readers are taken in order.
-    static void weigh_pairs(chunk<L>&, matrix<A>, index, index) noexcept {}
+    /// Weighs the pairs of readers [first, first + count) with the keys that they see, those before
+    /// them and themselves unless `strict`, and masks the others; readers are taken in order.
+    static void weigh_pairs(chunk<L>&, matrix<A> pairs, index first, index count,
+                            bool strict) noexcept {
+        mask_pairs<L>(pairs, first, count, strict);
+    }
     /// What each reader from `first` on has of the state in front, or null: all of it.
     static A const* read_factors(chunk<L> const&, index) noexcept { return nullptr; }
     /// What the state behind the chunk has of each weighted key, or null: all of it.
@@ -133,14 +153,28 @@ struct per_token : unweighted<L> {
         return true;
     }
 
-    static void weigh_pairs(chunk<L>& c, matrix<A> pairs, index first, index count) noexcept {
-        A* const weights = c.pair_weights;
-        if (first == 0) fill<L>(weights, A(0), c.columns);
-        for (index r = 0; r < count; ++r) {
-            index const reader = first + r;
-            scale_row<L>(weights, weights, c.gate[reader], reader);
-            weights[reader] = A(1);
-            scale_row<L>(pairs.at(r), pairs.at(r), weights, reader + 1);
+    static void weigh_pairs(chunk<L>& c, matrix<A> pairs, index first, index count,
+                            bool strict) noexcept {
+        // A pack of keys at a time: its weights pass from reader to reader in a register.
+        index const columns = padded<L>(first + whole_tiles(count));
+        auto const zero = L::broadcast(A(0)), one = L::broadcast(A(1));
+        for (index j = 0; j < columns; j += L::width) {
+            auto weights = j < first ? L::load(c.pair_weights + j) : zero;
+            index r = 0;
+            for (; r < count && first + r < j; ++r) L::store(pairs.at(r, j), zero);
+            for (; r < count && first + r < j + L::width; ++r) {
+                index const own = first + r - j;
+                weights = weights * L::broadcast(c.gate[first + r]);
+                weights = weights + (L::first(one, own + 1) - L::first(one, own));
+                auto const weighed = weights * L::load(pairs.at(r, j));
+                L::store(pairs.at(r, j), L::first(weighed, own + (strict ? 0 : 1)));
+            }
+            for (; r < count; ++r) {
+                weights = weights * L::broadcast(c.gate[first + r]);
+                L::store(pairs.at(r, j), weights * L::load(pairs.at(r, j)));
+            }
+            for (; r < whole_tiles(count); ++r) L::store(pairs.at(r, j), zero);
+            L::store(c.pair_weights + j, weights);
         }
     }
 
@@ -174,7 +208,7 @@ struct per_channel : unweighted<L> {
     static constexpr double limit = sizeof(A) == 4 ? 40 : 300;
     static constexpr bool scales_state = true;
 
-    static bool load_gates(chunk<L>& c, head_state<A> const& state, rows_by_token const& gates,
+    static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const& gates,
                            index const* tokens, pass const& how) noexcept {
         bool const on_write = c.call->what.on_write;
         matrix<A> const f = c.gate_rows();
@@ -202,9 +236,7 @@ struct per_channel : unweighted<L> {
         bool const steep = !within(f.at(0), c.gates, limit / 2);
         fill<L>(c.entry, A(1), c.depth);
         if (steep) std::swap_ranges(c.entry, c.entry + c.depth, f.at(0));
-        if (!multiply_up(c, logs, shift) && c.count > 1) return false;
-        if (steep) scale_state<L>(c, c.entry, state);
-        return true;
+        return multiply_up(c, logs, shift) || c.count == 1;
     }
 
     static row_factors<L> query_factors(chunk<L> const& c) noexcept { return {c.gate, c.gates}; }

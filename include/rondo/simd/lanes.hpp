@@ -54,6 +54,8 @@ struct one_lane {
     static pack first(pack x, std::int64_t count) noexcept { return count > 0 ? x : A(0); }
     /// Packs as columns become packs as rows.
     static void turn(pack (&)[1]) noexcept {}
+    /// Lane i is the sum of the lanes of x[i], which is not kept.
+    static pack sums(pack (&x)[1]) noexcept { return x[0]; }
 };
 
 #if defined(XSIMD_NO_SUPPORTED_ARCHITECTURE)
@@ -166,27 +168,50 @@ struct simd_lanes {
         return where_less(load(numbers.data()), broadcast(A(count)), x, broadcast(A(0)));
     }
     static void turn(pack (&x)[width]) noexcept { turn_blocks<1>(x); }
+    static pack sums(pack (&x)[width]) noexcept {
+        add_blocks<1>(x);
+        return x[0];
+    }
 
 private:
+    // Of two rows the first halves of their blocks, or the second halves.
+    template <int Block>
+    static pack first_halves(pack const& a, pack const& b) noexcept {
+        constexpr auto source = [](int lane) {
+            return (lane & ~Block) + ((lane & Block) != 0 ? width : 0);
+        };
+        return choose_lanes(a, b, source, std::make_index_sequence<width>{});
+    }
+    template <int Block>
+    static pack second_halves(pack const& a, pack const& b) noexcept {
+        constexpr auto source = [](int lane) {
+            return (lane | Block) + ((lane & Block) != 0 ? width : 0);
+        };
+        return choose_lanes(a, b, source, std::make_index_sequence<width>{});
+    }
+
     template <int Block>
     static void turn_blocks(pack (&x)[width]) noexcept {
         if constexpr (Block < width) {
-            // Of two rows the first halves of their blocks, or the second halves.
-            constexpr auto first = [](int lane) {
-                return (lane & ~Block) + ((lane & Block) != 0 ? width : 0);
-            };
-            constexpr auto second = [](int lane) {
-                return (lane | Block) + ((lane & Block) != 0 ? width : 0);
-            };
-            constexpr std::make_index_sequence<width> lanes;
             RONDO_UNROLL
             for (int i = 0; i < width; ++i) {
                 if ((i & Block) != 0) continue;
                 pack const a = x[i], b = x[i + Block];
-                x[i] = choose_lanes(a, b, first, lanes);
-                x[i + Block] = choose_lanes(a, b, second, lanes);
+                x[i] = first_halves<Block>(a, b);
+                x[i + Block] = second_halves<Block>(a, b);
             }
             turn_blocks<2 * Block>(x);
+        }
+    }
+    template <int Block>
+    static void add_blocks(pack (&x)[width]) noexcept {
+        if constexpr (Block < width) {
+            RONDO_UNROLL
+            for (int i = 0; i < width; i += 2 * Block) {
+                pack const a = x[i], b = x[i + Block];
+                x[i] = first_halves<Block>(a, b) + second_halves<Block>(a, b);
+            }
+            add_blocks<2 * Block>(x);
         }
     }
 };

@@ -94,6 +94,15 @@ public:
             for (int p = 0; p < Packs; ++p) body(sums_[r][p], r, p);
         }
     }
+    /// The same, the last row first.
+    template <class Body>
+    [[gnu::always_inline]] void each_back(Body const& body) noexcept {
+        RONDO_UNROLL
+        for (int r = Rows - 1; r >= 0; --r) {
+            RONDO_UNROLL
+            for (int p = 0; p < Packs; ++p) body(sums_[r][p], r, p);
+        }
+    }
 
 private:
     template <class Between, class Element>

@@ -39,7 +39,7 @@ struct adjoint_weights<L, additive_weights<L>> {
     }
 
     /// terms(j) = dz_j; moves d_state.sum past the chunk.
-    static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, head_state<A> const&,
+    static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, turned_state<A> const&,
                              head_state<A> const& d_state, bool writes) noexcept {
         bool const rows = a.gates > 1;
         for (index j = c.count - 1; j >= 0; --j) {

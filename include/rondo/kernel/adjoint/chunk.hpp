@@ -26,6 +26,11 @@ struct adjoint_problem {
         bool const sums = call.what.additive() && !d_in.empty();  // dD comes with dq
         return !d_q.empty() || wants_gate() || sums || (call.what.delta && needs_state());
     }
+    /// A state in front of a chunk is needed by readers of it, by the delta rule's solve, and for
+    /// the references of an additive decay.
+    bool needs_states() const noexcept {
+        return needs_queries() || call.what.delta || call.what.additive();
+    }
     bool needs_keys() const noexcept {
         return !d_k.empty() || wants_gate() || (call.what.delta && needs_state());
     }
@@ -48,9 +53,10 @@ struct adjoint_chunk {
     A* d_q;       // [rows, depth]
     A* d_num;     // [rows, width]
     A* d_den;     // [rows]
-    A* turned;    // [width, depth]      a state transposed
+    A* turned;    // [width, depth]      dS transposed
+    A* s;         // [width, depth]      delta: S transposed
     A* v;         // [width, columns]    what is written, transposed
-    A* d_pairs;   // [rows, columns]
+    A* d_pairs;   // [rows, columns]     where the pairs were
     A* d_k;       // [rows, depth]
     A* d_v;       // [rows, width]
     A* terms;     // [rows, gates]  what each token adds to the gates' gradients
@@ -61,6 +67,7 @@ struct adjoint_chunk {
     A* row[2];    // [depth or width]
     // These, or the user's own rows.
     matrix<A> output_gradients, query_gradients, key_gradients, value_gradients;
+    bool turned_is_new = false;  // whether `turned` is that of dS as it is
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
     static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call,
@@ -72,16 +79,21 @@ struct adjoint_chunk {
         c.width = forward.width;
         index const rows = forward.rows;
         c.columns = forward.columns;
+        // What is no longer needed where these are: outputs, pairs, what the sweep weighed, the
+        // keys by columns (but for another query head) and S itself, whose place the walk gives.
         c.d_num = forward.out;
+        c.d_pairs = forward.scores;
         c.gates = call.call.what.per_channel() ? c.depth : 1;
         for (A** rows_of_depth : {&c.d_q, &c.d_k}) {
             *rows_of_depth = memory.template take<A>(rows * c.depth);
         }
-        c.d_v = memory.template take<A>(rows * c.width);
+        c.d_v = forward.written;
+        if (!call.call.what.per_token()) c.d_v = memory.template take<A>(rows * c.width);
         c.d_den = memory.template take<A>(rows);
-        c.turned = memory.template take<A>(c.width * c.depth);
-        c.v = memory.template take<A>(c.width * c.columns);
-        c.d_pairs = memory.template take<A>(rows * c.columns);
+        c.s = memory.template take<A>(delta ? c.width * c.depth : 0);
+        c.v = forward.turned;
+        if (call.call.group() > 1 || c.width > c.depth)
+            c.v = memory.template take<A>(c.width * c.columns);
         c.terms = memory.template take<A>(rows * c.gates);
         c.ones = memory.template take<A>(c.depth);
         c.from_end = memory.template take<A>(c.gates);
@@ -91,7 +103,8 @@ struct adjoint_chunk {
         return c;
     }
 
-    matrix<A> turned_state() const noexcept { return {turned, depth}; }
+    matrix<A> turned_gradient() const noexcept { return {turned, depth}; }
+    matrix<A> delta_state() const noexcept { return {s, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
     matrix<A> gate_terms() const noexcept { return {terms, gates}; }

@@ -11,34 +11,41 @@
 #pragma once
 
 #include <rondo/kernel/adjoint/chunk.hpp>
+#include <rondo/kernel/weights.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// to = to - factor * from, over a row of values
-template <class L>
-inline void subtract_row(typename L::value* to, typename L::value factor,
-                         typename L::value const* from, index width) noexcept {
-    auto const minus = L::broadcast(-factor);
-    for (index e = 0; e < width; e += L::width) {
-        L::store(to + e, L::fma(minus, L::load(from + e), L::load(to + e)));
-    }
-}
-
 /// Turns d_v, the gradient by what is written, into that by the values, and leaves that by beta in
-/// the place of beta.
+/// the place of beta. Tile by tile from the last: later tiles by a product, the tile itself by
+/// substitution.
 template <class L>
 inline void solve_transposed(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
+    using P = typename L::pack;
     using A = typename L::value;
-    for (index i = c.count - 1; i >= 0; --i) {
-        A* const d_v = a.value_gradients.at(i);
-        for (index l = i + 1; l < c.count; ++l) {
-            subtract_row<L>(d_v, a.inner[l * a.columns + i], a.value_gradients.at(l), c.width);
-        }
-        auto dot = L::broadcast(A(0));
+    matrix<A> const pairs{a.inner, a.columns}, d_u = a.value_gradients;
+    index const rows = whole_tiles(c.count);
+    for (index l = 0; l < rows; ++l) scale_row<L>(pairs.at(l), pairs.at(l), c.beta[l], a.columns);
+    auto const take = [&]<class Tile>(std::type_identity<Tile>, index done, index e) {
+        index const behind = rows - done, first = behind - Tile::rows;
+        Tile sum;
+        sum.clear();
+        sum.add(pairs.from(behind, first).turned(), d_u.from(behind, e), done);
+        sum.each_back([&](P& later, int r, int p) {
+            index const column = e + p * L::width, token = first + r;
+            P left = L::load(d_u.at(token, column)) - later;
+            for (index l = token + 1; l < behind; ++l) {
+                left = L::fma(L::broadcast(-*pairs.at(l, token)), L::load(d_u.at(l, column)), left);
+            }
+            L::store(d_u.at(token, column), left);
+        });
+    };
+    for_tiles<L, true>(rows, c.width, take);
+    for (index i = 0; i < c.count; ++i) {
+        P dot = L::broadcast(A(0));
         for (index e = 0; e < c.width; e += L::width) {
-            dot = L::fma(L::load(d_v + e), L::load(a.rest_rows().at(i, e)), dot);
+            dot = L::fma(L::load(d_u.at(i, e)), L::load(a.rest_rows().at(i, e)), dot);
         }
-        for (index e = 0; e < c.width; ++e) d_v[e] *= c.beta[i];
+        scale_row<L>(d_u.at(i), d_u.at(i), c.beta[i], c.width);
         c.beta[i] = L::sum(dot);
     }
 }

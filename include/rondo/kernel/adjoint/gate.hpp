@@ -17,24 +17,44 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
+/// Calls body(i, rows, sums) with sum_d x(i + r, d) y(i + r, d) in lane r < rows, until all `count`
+/// rows are done: a pack of rows together, as a row's lanes alone take longer to add up than its
+/// products.
+template <class L, class Body>
+inline void sum_rows(index count, index columns, matrix<typename L::value> x,
+                     matrix<typename L::value> y, Body const& body) noexcept {
+    using P = typename L::pack;
+    for (index i = 0; i < count; i += L::width) {
+        index const rows = std::min<index>(L::width, count - i);
+        P sums[L::width];
+        for (index r = 0; r < L::width; ++r) {
+            P sum = L::broadcast(typename L::value(0));
+            for (index d = 0; r < rows && d < columns; d += L::width) {
+                sum = L::fma(L::load(x.at(i + r, d)), L::load(y.at(i + r, d)), sum);
+            }
+            sums[r] = sum;
+        }
+        body(i, rows, L::sums(sums));
+    }
+}
+
 /// terms(i) += sign x_i * y_i, by channel or summed over the channels
 template <class L>
 inline void add_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
                       matrix<typename L::value> y, typename L::value sign) noexcept {
-    using A = typename L::value;
     auto const factor = L::broadcast(sign);
+    if (a.gates == 1) {
+        return sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, auto const& sums) {
+            auto* const term = a.terms + first;
+            L::store(term, L::fma(factor, sums, L::load(term, rows)), rows);
+        });
+    }
     for (index i = 0; i < count; ++i) {
-        A* const term = a.gate_terms().at(i);
-        auto sum = L::broadcast(A(0));
+        auto* const term = a.gate_terms().at(i);
         for (index d = 0; d < a.depth; d += L::width) {
             auto const signed_x = factor * L::load(x.at(i, d));
-            if (a.gates > 1) {
-                L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
-            } else {
-                sum = L::fma(signed_x, L::load(y.at(i, d)), sum);
-            }
+            L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
         }
-        if (a.gates == 1) term[0] += L::sum(sum);
     }
 }
 

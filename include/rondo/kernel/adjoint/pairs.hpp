@@ -33,8 +33,7 @@ inline void differentiate_pairs(chunk<L>& c, adjoint_chunk<L>& a, bool strict) n
             L::store(to.at(i, j), d_den + L::load(to.at(i, j)));
         }
     }
-    Weights::weigh_pairs(c, to, 0, c.count);
-    mask_pairs<L>(to, 0, c.count, strict);
+    Weights::weigh_pairs(c, to, 0, c.count, strict);
 }
 
 /// to(i) = factors(i) x(i) by + sum_(j <= i) pairs(i, j) from(j), the pairs if there are any
@@ -55,12 +54,14 @@ inline void gather(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::
     });
 }
 
-/// to(j) = factors(j) x(j) by + sum_(i >= j) pairs(i, j) from(i), the pairs if there are any. With
-/// no x what is in `to` takes the place of the first term.
+/// to(j) = factors(j) x(j) by + sum_(i >= j) pairs(i, j) from(i), the pairs if there are any, and
+/// the first term times `carry` by column if that is given. With no x what is in `to` takes the
+/// place of the first term.
 template <class L>
 inline void scatter(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::value> by,
                     index channels, typename L::value const* factors,
-                    matrix<typename L::value> pairs, matrix<typename L::value> from, index columns,
+                    typename L::value const* carry, matrix<typename L::value> pairs,
+                    matrix<typename L::value> from, index columns,
                     matrix<typename L::value> to) noexcept {
     index const rows = whole_tiles(c.count);
     for_tiles<L>(rows, columns, [&]<class Tile>(std::type_identity<Tile>, index j, index column) {
@@ -69,6 +70,11 @@ inline void scatter(chunk<L>& c, matrix<typename L::value> x, matrix<typename L:
             sum.load(to.from(j, column));
         } else {
             multiply_state<L>(c, x.from(j), by.from(0, column), channels, factors, j, sum);
+            if (carry != nullptr) {
+                sum.each([&](typename L::pack& x, int, int p) {
+                    x = x * L::load(carry + column + p * L::width);
+                });
+            }
         }
         if (pairs.data != nullptr) {
             sum.add(pairs.from(j, j).turned(), from.from(j, column), rows - j);

@@ -11,12 +11,63 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// A state transposed, [width, depth], in scratch that the next one takes.
+/// A state whose rows are those of S^T, [width, depth]: as dO S^T reads it.
+template <class A>
+struct turned_state : head_state<A> {
+    matrix<A> rows() const noexcept { return {this->s, this->row_step}; }
+};
+
 template <class L>
-inline matrix<typename L::value> turn_state(adjoint_chunk<L> const& a,
-                                            head_state<typename L::value> const& state) noexcept {
-    turn<L>({state.s, state.row_step}, a.depth, a.width, a.turned_state());
-    return a.turned_state();
+inline void scale_state(chunk<L> const& c, typename L::value const* factors,
+                        turned_state<typename L::value> const& state) noexcept {
+    for (index e = 0; e < c.width; ++e) {
+        scale_row<L>(state.rows().at(e), state.rows().at(e), factors, c.depth);
+    }
+    if (c.call->what.normalized) {
+        scale_row<L>(state.normalizer, state.normalizer, factors, c.depth);
+    }
+}
+
+/// What a chunk leaves behind, as the forward pass has it, turned.
+template <class L, bool CarriesKeys = false>
+inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
+                        matrix<typename L::value> values, typename L::value const* carry,
+                        turned_state<typename L::value> const& state,
+                        turned_state<typename L::value> const& to) noexcept {
+    index const count = whole_tiles(c.count);
+    for_tiles<L>(c.width, c.depth, [&]<class Tile>(std::type_identity<Tile>, index e, index d) {
+        Tile sum;
+        sum.clear();
+        auto next = c.ahead.take(count / tile_rows);
+        sum.add(values.from(0, e).turned(), keys.from(0, d), count,
+                [&] { lines_ahead::ask(next); });
+        sum.each([&](typename L::pack& x, int r, int p) {
+            auto const s = L::load(state.rows().at(e + r, d + p * L::width));
+            auto const factor = L::load(carry + d + p * L::width);
+            L::store(to.rows().at(e + r, d + p * L::width),
+                     CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
+        });
+    });
+}
+
+/// dS^T, turned once between two changes of dS.
+template <class L>
+inline matrix<typename L::value> turn_gradient(
+    adjoint_chunk<L>& a, head_state<typename L::value> const& d_state) noexcept {
+    if (!a.turned_is_new) {
+        turn<L>({d_state.s, d_state.row_step}, a.depth, a.width, a.turned_gradient());
+    }
+    a.turned_is_new = true;
+    return a.turned_gradient();
+}
+
+/// dS = factors dS
+template <class L>
+inline void scale_gradient(chunk<L> const& c, adjoint_chunk<L>& a, typename L::value const* factors,
+                           head_state<typename L::value> const& d_state) noexcept {
+    if (are_ones<L>(factors, c.depth)) return;
+    scale_state<L>(c, factors, d_state);
+    a.turned_is_new = false;
 }
 
 /// to(i, d) += factors(i) extra(i) normalizer(d): what rows have of the state's normalizer
@@ -37,10 +88,11 @@ inline void add_normalizer(chunk<L> const& c, typename L::value const* factors,
 
 /// dS = carry dS + sum_i q_i dO_i^T over the queries as the state meets them
 template <class L>
-inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
-                                matrix<typename L::value> queries, typename L::value const* carry,
+inline void differentiate_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> queries,
+                                typename L::value const* carry,
                                 head_state<typename L::value> const& d_state) noexcept {
     write_state<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state);
+    a.turned_is_new = false;
     if (!c.call->what.normalized) return;
     for (index d = 0; d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
@@ -51,25 +103,26 @@ inline void differentiate_state(chunk<L>& c, adjoint_chunk<L> const& a,
     }
 }
 
-/// products(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the gradient
-/// of every log decay before it. All channels into one when the gate has one.
+/// a.from_end(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the
+/// gradient of every log decay before it. All channels into one when the gate has one.
 template <class L>
-inline void contract_states(chunk<L> const& c, index gates,
-                            head_state<typename L::value> const& state,
-                            head_state<typename L::value> const& d_state,
-                            typename L::value* products) noexcept {
-    using A = typename L::value;
-    fill<L>(products, A(0), gates);
-    for (index d = 0; d < c.call->depth; ++d) {
-        auto sum = L::broadcast(A(0));
-        for (index e = 0; e < c.width; e += L::width) {
-            index const at = d * c.width + e;
-            sum = L::fma(L::load(state.s + at), L::load(d_state.s + at), sum);
+inline void contract_states(chunk<L> const& c, adjoint_chunk<L>& a,
+                            turned_state<typename L::value> const& state,
+                            head_state<typename L::value> const& d_state) noexcept {
+    matrix<typename L::value> const turned = turn_gradient<L>(a, d_state);
+    auto const zero = L::broadcast(typename L::value(0));
+    bool const normalized = c.call->what.normalized;
+    auto total = zero;
+    for (index d = 0; d < c.depth; d += L::width) {
+        auto sum =
+            normalized ? L::load(state.normalizer + d) * L::load(d_state.normalizer + d) : zero;
+        for (index e = 0; e < c.width; ++e) {
+            sum = L::fma(L::load(state.rows().at(e, d)), L::load(turned.at(e, d)), sum);
         }
-        A const normalizers =
-            c.call->what.normalized ? state.normalizer[d] * d_state.normalizer[d] : A(0);
-        products[gates == 1 ? 0 : d] += L::sum(sum) + normalizers;
+        if (a.gates > 1) L::store(a.from_end + d, sum);
+        total = total + sum;
     }
+    if (a.gates == 1) a.from_end[0] = L::sum(total);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

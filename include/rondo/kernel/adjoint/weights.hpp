@@ -25,12 +25,12 @@ struct adjoint_weights {
     }
     /// The gradients of the chunk's gates, all readers and the written side known. <S, dS> at the
     /// end of the chunk before it follows from the states in front of it.
-    static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, head_state<A> const& state,
+    static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, turned_state<A> const& state,
                              head_state<A> const& d_state, bool) noexcept {
         if (!a.call->wants_gate()) return;
         add_terms<L>(a, c.count, c.keys(), a.key_gradients, A(-1));
         sum_terms<L>(c, a);
-        contract_states<L>(c, a.gates, state, d_state, a.from_end);
+        contract_states<L>(c, a, state, d_state);
     }
 };
 
