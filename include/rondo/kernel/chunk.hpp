@@ -130,8 +130,8 @@ struct chunk {
     /// left one, and rows that lie a power of two apart share few sets of the first cache.
     matrix<A> dense_in_place(rows_by_token const& from, pass const& how, index first, index n,
                              index channels) const noexcept {
-        matrix<A> const rows = in_place(from, how, first, n);
-        return rows.row_step == channels || rows.row_step == -channels ? rows : matrix<A>{};
+        matrix<A> const own = in_place(from, how, first, n);
+        return own.row_step == channels || own.row_step == -channels ? own : matrix<A>{};
     }
 
     matrix<A> keys() const noexcept { return key_rows; }

@@ -71,8 +71,8 @@ inline void scatter(chunk<L>& c, matrix<typename L::value> x, matrix<typename L:
         } else {
             multiply_state<L>(c, x.from(j), by.from(0, column), channels, factors, j, sum);
             if (carry != nullptr) {
-                sum.each([&](typename L::pack& x, int, int p) {
-                    x = x * L::load(carry + column + p * L::width);
+                sum.each([&](typename L::pack& term, int, int p) {
+                    term = term * L::load(carry + column + p * L::width);
                 });
             }
         }
