@@ -95,6 +95,10 @@ inline void load_row(A* to, row const& from, index count, index padded_count) no
     if (is_plain<A>(from)) {
         auto const* values = reinterpret_cast<A const*>(from.data);
         for (; c + L::width <= count; c += L::width) L::store(to + c, L::load(values + c));
+        if (L::masks && c < count && c + L::width <= padded_count) {  // the rest and zeros at once
+            L::store(to + c, L::load(values + c, count - c));
+            c += L::width;
+        }
         for (; c < count; ++c) to[c] = values[c];
     }
     if constexpr (std::is_same_v<A, float>) {
@@ -134,6 +138,10 @@ inline void store_row(row const& to, A const* from, index count, A factor = A(1)
         auto const factors = L::broadcast(factor);
         for (; c + L::width <= count; c += L::width) {
             L::store(values + c, factors * L::load(from + c));
+        }
+        if (L::masks && c < count) {
+            L::store(values + c, factors * L::load(from + c, count - c), count - c);
+            c = count;
         }
         for (; c < count; ++c) values[c] = factor * from[c];
     }

@@ -13,6 +13,10 @@
 #include <type_traits>
 #include <utility>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 // g++ 12 takes the deliberately undefined operands of its own AVX-512 intrinsics for uninitialised.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
@@ -33,6 +37,7 @@ struct one_lane {
     using pack = A;
     static constexpr int width = 1;
     static constexpr int packs = 1;  // accumulators side by side in the micro-kernel
+    static constexpr bool masks = false;
 
     static pack load(A const* from) noexcept { return *from; }
     static void store(A* to, pack x) noexcept { *to = x; }
@@ -105,6 +110,22 @@ inline Pack choose_lanes(Pack const& a, Pack const& b, Source,
 #endif
 }
 
+#if defined(__AVX512F__)
+// The lanes whose bits are set; the others are neither read nor written.
+inline __m512 load_first(float const* from, unsigned lanes) noexcept {
+    return _mm512_maskz_loadu_ps(__mmask16(lanes), from);
+}
+inline __m512d load_first(double const* from, unsigned lanes) noexcept {
+    return _mm512_maskz_loadu_pd(__mmask8(lanes), from);
+}
+inline void store_first(float* to, __m512 x, unsigned lanes) noexcept {
+    _mm512_mask_storeu_ps(to, __mmask16(lanes), x);
+}
+inline void store_first(double* to, __m512d x, unsigned lanes) noexcept {
+    _mm512_mask_storeu_pd(to, __mmask8(lanes), x);
+}
+#endif
+
 /// The packs of the instruction set that this translation unit is compiled for.
 template <class A>
 struct simd_lanes {
@@ -113,18 +134,30 @@ struct simd_lanes {
     static constexpr int width = int(pack::size);
     // Accumulators side by side: with 4 rows 16 of 32 registers, or 8 of 16.
     static constexpr int packs = sizeof(pack) == 64 ? 4 : 2;
+#if defined(__AVX512F__)
+    // Whether some lanes are loaded or stored by one instruction.
+    static constexpr bool masks = sizeof(pack) == 64;
+#else
+    static constexpr bool masks = false;
+#endif
 
     static pack load(A const* from) noexcept { return pack::load_unaligned(from); }
     static void store(A* to, pack x) noexcept { x.store_unaligned(to); }
     /// The first `count` lanes, at least one and at most all; the others are zero.
     static pack load(A const* from, std::int64_t count) noexcept {
         if (count == width) return load(from);
+#if defined(__AVX512F__)
+        if constexpr (masks) return pack(load_first(from, (1U << count) - 1));
+#endif
         A lanes[width] = {};
         for (std::int64_t i = 0; i < count; ++i) lanes[i] = from[i];
         return load(lanes);
     }
     static void store(A* to, pack x, std::int64_t count) noexcept {
         if (count == width) return store(to, x);
+#if defined(__AVX512F__)
+        if constexpr (masks) return store_first(to, x, (1U << count) - 1);
+#endif
         A lanes[width];
         store(lanes, x);
         for (std::int64_t i = 0; i < count; ++i) to[i] = lanes[i];
