@@ -68,7 +68,8 @@ inline void run_adjoint(adjoint_problem<typename L::value> const& call, int thre
 template <composition What, class Place, class A>
 inline void dispatch_backward(Place const& place, adjoint_problem<A> const& call) {
     if constexpr (runs_on_host<Place>) {
-        run_adjoint<lanes_of<Place, A>, What.decay>(call, threads_of(place));
+        using L = lanes_that_turn<lanes_of<Place, A>, What.turned>;
+        run_adjoint<L, What.decay>(call, threads_of(place));
     } else {
         refuse_turned<What>();
         run_backward_on(place, composition_constant<What>{}, call);  // found where the place is

@@ -183,7 +183,7 @@ private:
     /// Whether gradients of keys or queries are those that are asked for as they are computed.
     bool is_final(row_factors<L> const& factors) const noexcept {
         composition const& what = c_.call->what;
-        return factors.data == nullptr && !what.turned && !what.delta &&
+        return factors.data == nullptr && !turns_rows<L> && !what.delta &&
                what.feature == feature_kind::identity && c_.call->depth == c_.depth;
     }
 
@@ -336,10 +336,9 @@ private:
     void leave(rows_by_token const& from, rows_by_token const& to, matrix<A> gradients,
                row_factors<L> const& factors, bool add) noexcept {
         feature_kind const feature = c_.call->what.feature;
-        bool const turned = c_.call->what.turned;
         index const channels = c_.call->channels();
-        if (factors.data != nullptr && feature == feature_kind::identity && !turned && !add &&
-            is_plain<A>(to.first) && channels == c_.depth) {  // in one go
+        if (factors.data != nullptr && feature == feature_kind::identity && !turns_rows<L> &&
+            !add && is_plain<A>(to.first) && channels == c_.depth) {  // in one go
             for (index t = 0; t < c_.count; ++t) {
                 scale_row<L>(reinterpret_cast<A*>(to[c_.tokens[t]].data), gradients.at(t),
                              factors.from(t).data, channels, factors.step);
@@ -348,7 +347,7 @@ private:
         }
         factors.apply(gradients, c_.count, c_.depth);
         for (index t = 0; t < c_.count; ++t) {
-            if (turned) c_.turns[t].turn_back(gradients.at(t), c_.depth);
+            if constexpr (turns_rows<L>) c_.turns[t].turn_back(gradients.at(t), c_.depth);
             if (feature != feature_kind::identity) {
                 load_row<L>(a_.row[0], from[c_.tokens[t]], channels, c_.depth);
                 differentiate_feature<L>(feature, a_.row[0], gradients.at(t), a_.row[1], channels,

@@ -40,9 +40,12 @@ struct chunkwise_form {
         if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
         look_ahead(c, where, how, begin + count);
         constexpr bool reads = std::is_same_v<State, head_state<A>>;
-        bool const together = reads && how.write && how.read && count <= c.readers &&
-                              packing<L>::share_turns(c, where.key_side(c.call->k),
-                                                      where.query_side(c.call->q, 0), how);
+        bool together = false;
+        if constexpr (reads && turns_rows<L>) {
+            together = how.write && how.read && count <= c.readers &&
+                       packing<L>::share_turns(c, where.key_side(c.call->k),
+                                               where.query_side(c.call->q, 0), how);
+        }
         if (how.write) load_written(c, where, how, how.read, !reads, together);
         if constexpr (reads) {
             if (how.write && c.call->what.delta) solve_written(c, where, how, state);
@@ -59,12 +62,15 @@ struct chunkwise_form {
         A const* const factors = Weights::write_factors(c);
         constexpr bool carries_keys = Weights::carries_keys;
         matrix<A> const values = weigh_values(c, factors);
+        auto const write = [&](auto const& keys) {
+            write_state<L, carries_keys>(c, keys, values, c.carry, state, to);
+        };
         if constexpr (!reads) {
-            write_state<L, carries_keys>(c, c.keys(), values, c.carry, state, to);
-        } else if (together) {
-            write_state<L, carries_keys>(c, c.turned_keys(), values, c.carry, state, to);
+            write(c.keys());
+        } else if constexpr (turns_rows<L>) {
+            together ? write(c.turned_keys()) : write(c.keys().turned());
         } else {
-            write_state<L, carries_keys>(c, c.keys().turned(), values, c.carry, state, to);
+            write(c.keys().turned());
         }
         if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
@@ -75,10 +81,12 @@ struct chunkwise_form {
         c.count = count;
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
-        if (c.call->what.turned) c.turns.hold(c.tokens, count);
         auto gates = where.key_side(c.call->gate);
         index const* tokens = c.tokens;
-        if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
+        if constexpr (turns_rows<L>) {
+            c.turns.hold(c.tokens, count);
+            if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
+        }
         return Weights::load_gates(c, state, gates, tokens, how);
     }
 
@@ -93,13 +101,14 @@ struct chunkwise_form {
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
         matrix<A> const across = paired || call.what.delta ? c.turned_keys() : matrix<A>{};
-        if (together) {
-            changing_rows<L> const readers{where.query_side(call.q, 0), c.queries(),
-                                           Weights::query_factors(c)};
-            c.reader_rows = readers.to;
-            packing<L>::pack_together(c, keys, readers, across);
-        } else {
-            c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across, left);
+        if (!together) c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across, left);
+        if constexpr (turns_rows<L>) {
+            if (together) {
+                changing_rows<L> const readers{where.query_side(call.q, 0), c.queries(),
+                                               Weights::query_factors(c)};
+                c.reader_rows = readers.to;
+                packing<L>::pack_together(c, keys, readers, across);
+            }
         }
         c.value_rows = {c.v, c.width};
         matrix<A> own;

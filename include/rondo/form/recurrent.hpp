@@ -16,10 +16,10 @@ struct recurrent_form {
         token_rows<L> rows{c.k,          c.carry, c.v,     c.partial,    c.queries(),
                            c.out_rows(), c.depth, c.width, c.readers - 1};
         for (index r = 0; r < count; ++r) c.tokens[r] = how.token(begin + r, where.length);
-        if (c.call->what.turned) c.turns.hold(c.tokens, count);
+        if constexpr (turns_rows<L>) c.turns.hold(c.tokens, count);
         for (index place = begin; place < begin + count; ++place) {
             index const token = c.tokens[place - begin];
-            if (c.call->what.turned) rows.turn = c.turns[place - begin];
+            if constexpr (turns_rows<L>) rows.turn = c.turns[place - begin];
             token_kernel<L>(rows, where, state, how, token).run();
         }
     }

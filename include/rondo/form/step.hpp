@@ -59,7 +59,7 @@ inline void step_turned(problem<typename L::value> const& call, int threads,
 template <composition What, class Place, class A>
 inline void dispatch_step(Place const& place, problem<A> const& call, A* spare) {
     if constexpr (runs_on_host<Place>) {
-        using L = lanes_of<Place, A>;
+        using L = lanes_that_turn<lanes_of<Place, A>, What.turned>;
         if constexpr (What.turned) {
             step_turned<L>(call, threads_of(place), spare);
         } else {

@@ -103,7 +103,7 @@ struct chunk {
         c.out = memory.template take<A>(c.readers * c.width);
         c.sums = memory.template take<A>(c.readers);
         c.partial = memory.template take<A>(c.width);
-        if (call.what.turned) c.turns = row_turns<L>(memory, call, c.rows);
+        if constexpr (turns_rows<L>) c.turns = row_turns<L>(memory, call, c.rows);
         return c;
     }
 

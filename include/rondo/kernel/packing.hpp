@@ -43,7 +43,7 @@ public:
         composition const& what = c.call->what;
         bool const whole = c.call->depth == (in_packs || what.normalized ? c.depth : c.steps);
         matrix<A> found;
-        if (rows.factors.data == nullptr && !what.turned &&
+        if (!turns_rows<L> && rows.factors.data == nullptr &&
             what.feature == feature_kind::identity && whole) {
             found = dense ? c.dense_in_place(rows.from, how, first, count, c.depth)
                           : c.in_place(rows.from, how, first, count);
@@ -61,7 +61,7 @@ public:
     static bool share_turns(chunk<L> const& c, rows_by_token const& keys,
                             rows_by_token const& queries, pass const& how) noexcept {
         composition const& what = c.call->what;
-        return wide && what.turned && c.turns.interleaved() && !what.delta && !what.normalized &&
+        return wide && c.turns.interleaved() && !what.delta && !what.normalized &&
                how.order == nullptr && holds_packs(c, keys) && holds_packs(c, queries);
     }
 
@@ -85,39 +85,43 @@ private:
     /// to on the way.
     static bool pack(chunk<L>& c, changing_rows<L> const& rows, pass const& how, index first,
                      index count, matrix<A> across) noexcept {
-        problem<A> const& call = *c.call;
         matrix<A> const to = rows.to;
-        bool const turned = call.what.turned, weighed = rows.factors.data != nullptr;
+        bool const weighed = rows.factors.data != nullptr;
         // Turned or weighed on the way, where memory holds whole packs: one write and read less.
         bool const whole = count > 0 && holds_packs(c, rows.from);
         auto const row = [&](index t) { return place_of(c, rows, first + t); };
-        if (wide && whole && turned && c.turns.interleaved()) {
-            if (how.order != nullptr) across = {};  // across only what lies evenly
-            weighed ? pack_turned<true>(c, rows, first, count, across)
-                    : pack_turned<false>(c, rows, first, count, across);
-            return across.data != nullptr;
-        }
-        if (whole && !turned && weighed) {
+        if constexpr (turns_rows<L>) {
+            if (wide && whole && c.turns.interleaved()) {
+                if (how.order != nullptr) across = {};  // across only what lies evenly
+                weighed ? pack_turned<true>(c, rows, first, count, across)
+                        : pack_turned<false>(c, rows, first, count, across);
+                return across.data != nullptr;
+            }
+            if (!whole) load_mapped(c, rows, first, count);
+            auto const packed = [&](index t) { return to.at(t); };
+            whole ? c.turns.turn(first, count, row, to) : c.turns.turn(first, count, packed, to);
+            clear_tail(count, to);
+        } else if (whole && weighed) {
             for (index t = 0; t < count; ++t) {
                 scale_row<L>(to.at(t), row(t), rows.factors.from(t).data, c.depth,
                              rows.factors.step);
             }
             clear_tail(count, to);
             return false;
-        }
-        if (whole && turned) {
-            c.turns.turn(first, count, row, to);
-            clear_tail(count, to);
         } else {
-            load(c, rows.from, first, count, call.channels(), to);
-            for (index t = 0; t < count; ++t) {
-                apply_feature<L>(call.what.feature, to.at(t), call.channels(), c.depth);
-            }
-            auto const packed = [&](index t) { return to.at(t); };
-            if (turned) c.turns.turn(first, count, packed, to);
+            load_mapped(c, rows, first, count);
         }
         rows.factors.apply(to, count, c.depth);
         return false;
+    }
+
+    static void load_mapped(chunk<L> const& c, changing_rows<L> const& rows, index first,
+                            index count) noexcept {
+        index const channels = c.call->channels();
+        load(c, rows.from, first, count, channels, rows.to);
+        for (index t = 0; t < count; ++t) {
+            apply_feature<L>(c.call->what.feature, rows.to.at(t), channels, c.depth);
+        }
     }
 
     static typename L::pack turned(typename L::pack x, A const* by, A const* again) noexcept {

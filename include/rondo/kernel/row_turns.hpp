@@ -10,6 +10,16 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
+/// Lanes for operators without fused positions: nothing that turns rows is compiled for them.
+template <class L>
+struct unturned : L {};
+template <class L>
+inline constexpr bool turns_rows = true;
+template <class L>
+inline constexpr bool turns_rows<unturned<L>> = false;
+template <class L, bool Turned>
+using lanes_that_turn = std::conditional_t<Turned, L, unturned<L>>;
+
 /// y = x turned, or `Back`, one row of channels; they may be the same. With n pairs of a cosine and
 /// a sine `turns` holds for `interleaved` c_0, s_0, c_1, s_1, ..., else the cosines and then the
 /// sines; 1, 0 where nothing is turned. `count` channels, their padding included.

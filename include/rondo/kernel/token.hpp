@@ -101,7 +101,7 @@ private:
     void load_written() noexcept {
         load_row<L>(rows_.k, where_.key_side(call_.k, token_), call_.channels(), rows_.depth);
         apply_feature<L>(call_.what.feature, rows_.k, call_.channels(), rows_.depth);
-        if (call_.what.turned) rows_.turn.turn(rows_.k, rows_.depth);
+        if constexpr (turns_rows<L>) rows_.turn.turn(rows_.k, rows_.depth);
         load_row<L>(rows_.v, where_.key_side(call_.v, token_), call_.width, rows_.width);
         if (additive()) weigh();
     }
@@ -131,7 +131,7 @@ private:
     void load_query(index g, A* q) const noexcept {
         load_row<L>(q, where_.query_side(call_.q, g, token_), call_.channels(), rows_.depth);
         apply_feature<L>(call_.what.feature, q, call_.channels(), rows_.depth);
-        if (call_.what.turned) rows_.turn.turn(q, rows_.depth);
+        if constexpr (turns_rows<L>) rows_.turn.turn(q, rows_.depth);
         if (!additive()) return;
         bool const each = call_.what.per_channel();
         P const zero = L::broadcast(A(0));

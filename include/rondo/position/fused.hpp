@@ -30,7 +30,7 @@ struct fused_t {
 /// channel counts for its real and its imaginary part. Where the tokens stand is the option `.at`;
 /// `multiscan` takes its own grid.
 ///
-/// Cost: rotation 4 to 12 % of an operator with D = E = 64 and 8 heads, least where heads are
+/// Cost: rotation 4 to 15 % of an operator with D = E = 64 and 8 heads, least where heads are
 ///   neighbours in memory (bench/position.cpp), the single scan 9 to 14 %; with lrpe::cosine that
 ///   operator is one of 2 D channels, of which memory holds half.
 /// Scratch: two rows of D for each token of a chunk, and tables of up to 64 turns a thread.
