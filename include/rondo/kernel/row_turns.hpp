@@ -10,15 +10,15 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Lanes for operators without fused positions: nothing that turns rows is compiled for them.
+/// Lanes for operators with fused positions: what turns rows is compiled for no others.
 template <class L>
-struct unturned : L {};
+struct turning : L {};
 template <class L>
-inline constexpr bool turns_rows = true;
+inline constexpr bool turns_rows = false;
 template <class L>
-inline constexpr bool turns_rows<unturned<L>> = false;
+inline constexpr bool turns_rows<turning<L>> = true;
 template <class L, bool Turned>
-using lanes_that_turn = std::conditional_t<Turned, L, unturned<L>>;
+using lanes_that_turn = std::conditional_t<Turned, turning<L>, L>;
 
 /// y = x turned, or `Back`, one row of channels; they may be the same. With n pairs of a cosine and
 /// a sine `turns` holds for `interleaved` c_0, s_0, c_1, s_1, ..., else the cosines and then the

@@ -11,7 +11,7 @@ namespace rondo::inline RONDO_ISA::detail {
 
 /// The double lanes beside lanes of another element.
 template <class L>
-using double_lanes = std::conditional_t<std::is_same_v<L, one_lane<typename L::value>>,
+using double_lanes = std::conditional_t<std::is_base_of_v<one_lane<typename L::value>, L>,
                                         one_lane<double>, simd_lanes<double>>;
 
 /// A number in two parts of at most 27 bits each: both have exact products with an integer below
