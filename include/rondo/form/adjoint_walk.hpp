@@ -39,7 +39,7 @@ public:
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
         spare_ = memory.template take<A>(weights::scales_state ? state_size() : 0);
         d_state_ = memory.template take<A>(state_size());
-        a_.turned = base::state(0).s;
+        a_.turned = base::states_;  // the first one's S
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
     }

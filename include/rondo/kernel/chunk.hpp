@@ -89,6 +89,7 @@ struct chunk {
         c.k = memory.template take<A>(c.rows * c.depth);
         c.turned = memory.template take<A>(c.depth * c.columns);
         c.v = memory.template take<A>(c.rows * c.width);
+        c.value_rows = {c.v, c.width};
         c.gate = memory.template take<A>((c.rows + 1) * c.gates);
         c.inverse = memory.template take<A>(c.rows * c.gates);
         bool const per_token = call.what.per_token();
