@@ -26,7 +26,7 @@ public:
 
     /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence.
     adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest)
-        : base(memory, call.call, how, form::rows_ahead(call.call), padded<L>(call.call.depth),
+        : base(memory, call.call, how, 1, form::rows_ahead(call.call), padded<L>(call.call.depth),
                products(call.call)),
           mine_(call),
           wide_(memory, call, longest),

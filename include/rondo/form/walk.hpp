@@ -47,7 +47,8 @@ public:
                                         Decay == decay_kind::additive_scalar;
 
     walker(arena& memory, problem<A> const& call, cut const& how)
-        : walker(memory, call, how, 3 + 2 * call.group(), 0, 2 + call.group()) {}
+        : walker(memory, call, how, call.what.one_window() ? 2 : 1, 3 + 2 * call.group(), 0,
+                 2 + call.group()) {}
 
     /// Elements of a head's state: what `stretches` holds for each.
     index state_size() const noexcept {
@@ -92,17 +93,17 @@ public:
     }
 
 protected:
-    /// The last three: what is read ahead, as chunk::carve_ahead has it.
-    walker(arena& memory, problem<A> const& call, cut const& how, index rows_each, index more,
-           index products)
+    /// `states` for each head: a window's stretches need one beside their sum. The last three: what
+    /// is read ahead, as chunk::carve_ahead has it.
+    walker(arena& memory, problem<A> const& call, cut const& how, index states, index rows_each,
+           index more, index products)
         : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
         chunk_.ahead = chunk_.carve_ahead(memory, rows_each, more, products);
         bool const several = std::any_of(call.passes.begin(), call.passes.end(),
                                          [](pass const& p) { return !p.finish; });
         bool const wide = call.o.kind != element_traits<A>::kind;
         index const readers = several ? how.heads * call.group() * call.length : 0;
-        index const states = how.heads * (call.what.one_window() ? 2 : 1);
-        states_ = memory.template take<A>(states * state_size());
+        states_ = memory.template take<A>(how.heads * states * state_size());
         partial_rows_ = memory.template take<A>(wide ? readers * call.width : 0);
         partial_sums_ = memory.template take<A>(call.what.normalized ? readers : 0);
         keeps_rows_ = wide && readers > 0;
