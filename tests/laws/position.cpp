@@ -297,7 +297,7 @@ TEST_CASE("an output large enough to be streamed holds what smaller calls give")
     index const T = 40000, D = 64;  // 10 MB of float, 20 MB doubled
     auto const data = uniform(r, T * D, -1, 1);
     std::vector<float> const x(data.begin(), data.end());
-    for (index shift : {0, 4, 1}) {  // whole lines, quarters of them, and neither
+    for (index shift : {0, 4, 12, 1}) {  // whole lines, quarters of them, and neither
         std::vector<float> whole(std::size_t(2 * T * D + 32)), parts(std::size_t(2 * T * D));
         auto const check = [&](auto const& op, index width) {
             // The first element that stands at a whole line, and `shift` elements on.

@@ -77,16 +77,19 @@ public:
     using A = typename L::value;
 
     angle_tables() = default;
-    /// 2^fine_bits places share a computed turn; 0 for a single token.
+    /// 2^fine_bits places share a computed turn; 0 for a single token. A pack may be read at any
+    /// angle, the last included.
     angle_tables(arena& memory, angle_layout const& layout, index heads, int fine_bits) noexcept
         : layout_(layout),
           bits_(fine_bits),
           stride_(padded<L>(layout.block * layout.stretch)),
           exact_(memory, layout.block, heads) {
         for (A** part : {&fine_cosine_, &fine_sine_}) {
-            *part = memory.take<A>(heads * (stride_ << bits_));
+            *part = memory.take<A>(heads * (stride_ << bits_) + L::width);
         }
-        for (A** part : {&cosine_, &sine_}) *part = memory.take<A>(heads * layout.axes * stride_);
+        for (A** part : {&cosine_, &sine_}) {
+            *part = memory.take<A>(heads * layout.axes * stride_ + L::width);
+        }
         turned_ = memory.take<index>(heads * layout.axes);
     }
 

@@ -31,7 +31,8 @@ struct angle_sum {
     }
 };
 
-/// `Streamed` stores go past the caches: rows of y then begin at whole packs.
+/// `Streamed` stores go past the caches: rows of y are then whole packs, and begin at multiples of
+/// 16 bytes.
 template <class L, bool Streamed>
 struct turn_kernel {
     using A = typename L::value;
@@ -80,12 +81,23 @@ struct turn_kernel {
     }
 
 private:
-    static void put(A* to, P const& x, index n) noexcept {
-        if constexpr (Streamed) {
-            stream<L>(to, x);
-        } else {
+    template <class Count>
+    static void put(A* to, P const& x, Count n) noexcept {
+        if constexpr (!Streamed) {
             L::store(to, x, n);
+        } else if constexpr (std::is_same_v<Count, index>) {
+            stream<L>(to, x, n);
+        } else {
+            stream<L>(to, x);
         }
+    }
+
+    /// body(first, how many) for the packs that `count` values of y are put in.
+    template <class Body>
+    static void for_packs_of(A const* y, index count, Body const& body) noexcept {
+        index const head = Streamed ? std::min(before_line<L>(y), count) : 0;
+        if (head > 0) body(index(0), head);
+        for_packs<L>(count - head, [&](index c, auto n) { body(head + c, n); });
     }
 
     /// y = x cos + swap(x) sin.
@@ -100,7 +112,7 @@ private:
                 y[c + 1] = b * by.cosine + a * by.sine;
             }
         } else {
-            for_packs<L>(angles.count, [&](index c, auto n) {
+            for_packs_of(y, angles.count, [&](index c, auto n) {
                 auto const by = angles.at(c);
                 P const values = L::load(x + c, n);
                 put(y + c, L::fma(values, by.cosine, swap_neighbours<L>(values) * by.sine), n);
@@ -111,7 +123,7 @@ private:
     static void half_split(A const* x, angle_sum<L> const& angles, A* y, index half) noexcept {
         x += angles.first;
         y += angles.first;
-        for_packs<L>(angles.count, [&](index c, auto n) {
+        for_packs_of(y, angles.count, [&](index c, auto n) {
             auto const by = angles.at(c);
             P const a = L::load(x + c, n), b = L::load(x + half + c, n);
             put(y + c, a * by.cosine - b * by.sine, n);
@@ -122,7 +134,7 @@ private:
     static void doubled(A const* x, angle_sum<L> const& angles, A* y, index channels) noexcept {
         x += angles.first;
         y += angles.first;
-        for_packs<L>(angles.count, [&](index c, auto n) {
+        for_packs_of(y, angles.count, [&](index c, auto n) {
             auto const by = angles.at(c);
             P const values = L::load(x + c, n);
             put(y + c, values * by.cosine, n);

@@ -97,7 +97,9 @@ public:
             if (call_->places.alone(first + t)) continue;
             known ? call_->places.advance(at) : void(at = call_->places.at(first + t));
             known = true;
-            places_[std::size_t(t)] = at;
+            for (std::size_t k = 0; k < std::size_t(call_->axes()); ++k) {
+                places_[k][std::size_t(t)] = at[k];
+            }
             if (call_->permuted()) powers_.row(at, from_ + t * stride_);
         }
     }
@@ -159,7 +161,7 @@ private:
     template <class Body>
     void each_axis(index table, index t, Body const& body) noexcept {
         for (int k = 0; k < call_->axes(); ++k) {
-            index const s = places_[std::size_t(t)][std::size_t(k)];
+            index const s = places_[std::size_t(k)][std::size_t(t)];
             body(angles_.at(table, k, s), s);
         }
     }
@@ -205,7 +207,7 @@ private:
     power_rows powers_;
     A *x_, *px_, *y_, *back_, *d_angle_;
     std::int32_t* from_;
-    std::array<std::array<index, max_axes>, std::size_t(turn_tile)> places_{};
+    std::array<std::array<index, std::size_t(turn_tile)>, max_axes> places_{};
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail
