@@ -26,7 +26,7 @@ public:
             [&](auto const& in, auto const& o) { Operator{}.step(place, in, state_, o); });
     }
 
-    std::vector<T> const& output() const { return problem_.output(); }
+    bench::numbers<T> const& output() const { return problem_.output(); }
 
 private:
     bench::problem<T> problem_;

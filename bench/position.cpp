@@ -13,10 +13,10 @@ namespace rd = rondo;
 
 /// The same values in float and double.
 template <class T>
-std::vector<T> values(rd::index n, float low, float high) {
+bench::numbers<T> values(rd::index n, float low, float high) {
     std::mt19937 generator{7};
     std::uniform_real_distribution<float> uniform{low, high};
-    std::vector<T> result(std::size_t(n), 0);
+    bench::numbers<T> result(std::size_t(n), 0);
     for (T& x : result) x = uniform(generator);
     return result;
 }
@@ -34,9 +34,9 @@ template <class T>
 struct turn_problem {
     turn_shape s;
     rd::index widen;
-    std::vector<T> x = values<T>(s.batch * s.time * s.heads * s.depth, -1, 1);
-    std::vector<T> theta = values<T>(s.heads * s.depth, 0, 1);
-    std::vector<T> y = std::vector<T>(std::size_t(widen) * x.size());
+    bench::numbers<T> x = values<T>(s.batch * s.time * s.heads * s.depth, -1, 1);
+    bench::numbers<T> theta = values<T>(s.heads * s.depth, 0, 1);
+    bench::numbers<T> y = bench::numbers<T>(std::size_t(widen) * x.size());
 
     template <class Call>
     void run(Call const& call) {
@@ -62,9 +62,9 @@ void turn(benchmark::State& state, turn_shape const& s, rd::index widen, Call co
 template <class T>
 struct toeplitz_problem {
     rd::index time, channels, m;
-    std::vector<T> x = values<T>(time * channels, -1, 1), b = values<T>(channels * m, -1, 1);
-    std::vector<T> log_lambda = values<T>(channels * m, -1, -0.01F);
-    std::vector<T> y = std::vector<T>(x.size());
+    bench::numbers<T> x = values<T>(time * channels, -1, 1), b = values<T>(channels * m, -1, 1);
+    bench::numbers<T> log_lambda = values<T>(channels * m, -1, -0.01F);
+    bench::numbers<T> y = bench::numbers<T>(x.size());
 
     void run() {
         rd::view<T const, 2> const in(x.data(), {time, channels}), bs(b.data(), {channels, m}),
@@ -125,7 +125,7 @@ void fused_cosine(benchmark::State& state) {
         rd::attention(rd::decay::none, rd::position::fused(rd::lrpe::cosine));
     rd::index const T = 4096, H = 8, D = 64;
     auto const q = values<float>(T * H * D, -1, 1), k = values<float>(T * H * D, -0.1F, 0.1F);
-    std::vector<float> wide_q(2 * q.size()), wide_k(wide_q.size()), o(q.size()), want(q.size());
+    bench::numbers<float> wide_q(2 * q.size()), wide_k(wide_q.size()), o(q.size()), want(q.size());
     auto const view = [=](auto& x) { return rd::bthd(x, 1, T, H, D); };
     auto const wide = [=](auto& x) { return rd::bthd(x, 1, T, H, 2 * D); };
     auto const apart = [&] {

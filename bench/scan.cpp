@@ -12,19 +12,19 @@ namespace rd = rondo;
 template <class T>
 struct recurrence_problem {
     rd::index time, channels;
-    std::vector<T> x = values(-1, 1), log_a = values(-0.2F, 0), y = std::vector<T>(x.size());
+    bench::numbers<T> x = values(-1, 1), log_a = values(-0.2F, 0), y = bench::numbers<T>(x.size());
 
-    std::vector<T> values(float low, float high) const {
+    bench::numbers<T> values(float low, float high) const {
         std::mt19937 generator{7};
         std::uniform_real_distribution<float> uniform{low, high};
-        std::vector<T> result(std::size_t(time * channels));
+        bench::numbers<T> result(std::size_t(time * channels));
         for (T& value : result) value = uniform(generator);
         return result;
     }
 
     template <class Call>
     void run(Call const& call) {
-        auto const seen = [&](std::vector<T> const& data) {
+        auto const seen = [&](bench::numbers<T> const& data) {
             return rd::view<T const, 2>(data.data(), {time, channels});
         };
         call(seen(x), seen(log_a), rd::view<T, 2>(y.data(), {time, channels}));

@@ -13,7 +13,7 @@ namespace rd = rondo;
 
 /// The difference from the recurrence in double on the same, rounded inputs.
 template <class T, class Operator>
-double error_of(std::vector<T> const& got, shape const& s) {
+double error_of(bench::numbers<T> const& got, shape const& s) {
     static constexpr auto recurrence = [] {
         auto what = Operator::composition;
         what.form = rd::detail::form_kind::recurrent;

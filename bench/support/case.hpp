@@ -3,13 +3,14 @@
 /// precision.
 #pragma once
 
+#include "memory.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <random>
 #include <string>
-#include <vector>
 
 namespace bench {
 
@@ -64,7 +65,7 @@ public:
         auto const channels = [&](auto& data, rd::index count) {
             return rd::bhd(data, s_.batch, s_.heads, count);
         };
-        auto const heads = [&](std::vector<A>& data) {
+        auto const heads = [&](numbers<A>& data) {
             return rd::view<A, 2>(data.data(), {s_.batch, s_.heads});
         };
         auto const gate = [&] {
@@ -81,7 +82,7 @@ public:
             channels(o_, s_.width));
     }
 
-    std::vector<T> const& output() const { return o_; }
+    numbers<T> const& output() const { return o_; }
 
 private:
     /// What the operator takes of all there is.
@@ -100,24 +101,24 @@ private:
     }
 
     template <class To, class Through>
-    std::vector<To> draw(rd::index channels, double low, double high, float divisor = 1) {
-        std::vector<To> result(std::size_t(s_.tokens() * channels));
+    numbers<To> draw(rd::index channels, double low, double high, float divisor = 1) {
+        numbers<To> result(std::size_t(s_.tokens() * channels));
         std::uniform_real_distribution<float> uniform{float(low), float(high)};
         for (To& x : result) x = To(Through(uniform(generator_) / divisor));
         return result;
     }
-    std::vector<T> values(rd::index channels, double low, double high, float divisor = 1) {
+    numbers<T> values(rd::index channels, double low, double high, float divisor = 1) {
         using through = std::conditional_t<std::is_same_v<Values, double>, float, Values>;
         return draw<T, through>(channels, low, high, divisor);
     }
 
     template <class X>
-    auto over(std::vector<X>& data, rd::index channels) {
+    auto over(numbers<X>& data, rd::index channels) {
         return s_.memory == layout::bthd ? rd::bthd(data, s_.batch, s_.time, s_.heads, channels)
                                          : rd::bhtd(data, s_.batch, s_.heads, s_.time, channels);
     }
 
-    auto per_token(std::vector<A>& data) {
+    auto per_token(numbers<A>& data) {
         return s_.memory == layout::bthd ? rd::bth(data, s_.batch, s_.time, s_.heads)
                                          : rd::bht(data, s_.batch, s_.heads, s_.time);
     }
@@ -135,13 +136,13 @@ private:
 
     shape s_;
     std::mt19937 generator_{7};  // the same values in float and double
-    std::vector<T> q_, k_, v_, o_;
-    std::vector<A> gate_, beta_;
+    numbers<T> q_, k_, v_, o_;
+    numbers<A> gate_, beta_;
 };
 
 /// The largest difference from the recurrence in double, over the largest output.
-template <class T, class Reference>
-double error_of(std::vector<T> const& got, Reference const& wanted) {
+template <class Numbers, class Reference>
+double error_of(Numbers const& got, Reference const& wanted) {
     double worst = 0, largest = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
         worst = std::max(worst, std::abs(double(got[i]) - wanted[i]));

@@ -10,7 +10,7 @@ namespace bench {
 template <class T, composition What>
 struct gradient_buffers {
     rd::index tokens, depth, width;
-    std::vector<T> d_o, q, k, v, gate, beta;
+    numbers<T> d_o, q, k, v, gate, beta;
 
     explicit gradient_buffers(shape const& s)
         : tokens(s.tokens()),

@@ -2,13 +2,14 @@
 /// The machine's limits, measured beside each row: a loop of fused multiply-adds, and a copy.
 #pragma once
 
+#include "memory.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <ctime>
-#include <vector>
 
 namespace bench {
 
@@ -48,7 +49,7 @@ inline constexpr std::size_t large_copy = std::size_t(256) << 20;
 /// Copies `bytes`, at most large_copy, a part by each thread; returns bytes a second, read and
 /// written.
 inline double copy_once(std::size_t bytes = large_copy, [[maybe_unused]] int threads = 1) {
-    static std::vector<char> from(large_copy, 1), to(large_copy, 2);
+    static numbers<char> from(large_copy, 1), to(large_copy, 2);
     auto const start = std::chrono::steady_clock::now();
     std::size_t const part = bytes / std::size_t(threads);
 #if defined(_OPENMP)
