@@ -6,11 +6,22 @@
 #include "cuda/run.cuh"
 #include "support/law.hpp"
 
+#include <cstring>
 #include <type_traits>
 
 namespace device {
 
 using support::random;
+
+/// The norm of the difference, of the norm of `want`, or of terms of size 1 where they cancel.
+inline double error_of_norm(oracle::values const& got, oracle::values const& want) {
+    double difference = 0, whole = 0, least = double(got.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+        difference += (got[i] - want[i]) * (got[i] - want[i]);
+        whole += want[i] * want[i];
+    }
+    return difference == 0 ? 0 : std::sqrt(difference / std::max(whole, least));
+}
 
 template <class T, int Rank>
 class field {
@@ -34,6 +45,21 @@ public:
     auto twin() const { return twin_.read(); }
     auto twin_to() { return twin_.write(); }
 
+    /// The same of all of them together, for 16 bits, whose single entries are sums of many
+    /// rounded terms.
+    finding compare_norm(std::string what, double bound) {
+        if (sizeof(T) > 2) return compare(std::move(what), bound);
+        memory_.back(host_.storage());
+        return {std::move(what), error_of_norm(host_.values(), twin_.values()), bound,
+                host_.gaps_intact()};
+    }
+
+    /// What lies on the device.
+    oracle::values values() {
+        memory_.back(host_.storage());
+        return host_.values();
+    }
+
     /// Compares what the two calls left.
     finding compare(std::string what, double bound) {
         memory_.back(host_.storage());
@@ -47,6 +73,25 @@ private:
     copied<T> memory_;
 };
 
+/// Whether call() leaves the same bits in `outputs` every time.
+template <class Call, class... Fields>
+finding same_bits(std::string what, Call const& call, Fields&... outputs) {
+    auto const bits = [&] {
+        call();
+        return std::vector<oracle::values>{outputs.values()...};
+    };
+    auto const equal = [](oracle::values const& a, oracle::values const& b) {  // NaN, too
+        return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(double)) == 0;
+    };
+    auto const first = bits();
+    bool same = true;
+    for (int repeat = 1; repeat < 10; ++repeat) {
+        auto const now = bits();
+        for (std::size_t i = 0; i < now.size(); ++i) same = same && equal(now[i], first[i]);
+    }
+    return {std::move(what) + ", ten times", same ? 0.0 : 1.0, 0.0, true};
+}
+
 inline support::memory any_memory(random& r) {
     return r.one_of({support::memory::bthd, support::memory::bhtd, support::memory::scattered});
 }
@@ -57,6 +102,12 @@ double bound_of(double wide, double narrow) {
     if (sizeof(T) == 8) return wide;
     if (sizeof(T) == 4) return narrow;
     return std::is_same_v<T, Eigen::half> ? 6e-4 : 4.5e-3;
+}
+
+/// Of a gradient.
+template <class T>
+double gradient_bound() {
+    return bound_of<T>(1e-9, 1e-4);
 }
 
 template <class T>

@@ -26,6 +26,13 @@ struct linear_run {
         value = a * value + x;
         decay *= a;
     }
+    /// On the way back: the gradient of a token, which passes a part of it on.
+    __device__ A take_and_pass(A d_y, A part) {
+        A const r = value + d_y;
+        value = part * r;
+        decay *= part;
+        return r;
+    }
     /// This run, and then another. Nothing stays nothing, whatever it grows by.
     __device__ linear_run then(linear_run const& next) const {
         A const carried = value == A(0) ? A(0) : next.decay * value;
@@ -65,11 +72,12 @@ private:
 template <class A, recurrence_kind Kind>
 using run_of = std::conditional_t<Kind == recurrence_kind::linear, linear_run<A>, log_sum_run<A>>;
 
-/// A checked call as the kernel takes it.
+/// A checked call as the kernel takes it. What is empty is not wanted.
 struct scan_call {
     walk_space space;
     walked x, log_a, y, in, out;
     bool reversed;
+    void* kept = nullptr;  // [tile, neighbour]: the runs in front of tiles
 
     explicit scan_call(detail::scan_problem const& from)
         : space(from.space),
@@ -85,8 +93,8 @@ struct scan_call {
 
 /// Joins the runs of the slices: `before` are those of all earlier ones, the result that of all.
 template <class Run>
-__device__ inline Run join_runs(Run* runs, Run mine, Run& before) {
-    int const lane = threadIdx.x, slice = threadIdx.y, lanes = blockDim.x, slices = blockDim.y;
+__device__ inline Run join_runs(Run* runs, Run mine, Run& before, int slice) {
+    int const lane = threadIdx.x, lanes = blockDim.x, slices = blockDim.y;
     int from = 0;
     runs[slice * lanes + lane] = mine;
     __syncthreads();
@@ -126,9 +134,12 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
         carried[n] = Run::state(state);
     }
     index const tile = index(blockDim.y) * run;
+    auto* kept = static_cast<Run*>(c.kept) + mine;
     for (index begin = 0; begin < length; begin += tile) {
         index const rest = length - begin - index(threadIdx.y) * run;
         int const left = !inside || rest < 0 ? 0 : rest < run ? int(rest) : run;
+        if (c.kept != nullptr && threadIdx.y == 0 && inside) *kept = carried[0];
+        kept += c.space.total;
         raw_element<A> x_raw[run][Count], a_raw[run][Count];
 #pragma unroll
         for (int i = 0; i < run; ++i) {
@@ -153,13 +164,14 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
             for (int i = 0; i < run; ++i) {
                 if (i < left) whole.take(value[i][n], factor[i][n]);
             }
-            Run const all = join_runs(runs + n * 2 * walk_block::threads, whole, before);
+            Run const all =
+                join_runs(runs + n * 2 * walk_block::threads, whole, before, int(threadIdx.y));
             now[n] = carried[n].then(before);
             carried[n] = carried[n].then(all);
         }
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
+            if (i >= left || c.y.data == nullptr) continue;
             A result[Count];
 #pragma unroll
             for (int n = 0; n < Count; ++n) {
@@ -180,8 +192,7 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
 
 /// Computes a checked call.
 template <class A, recurrence_kind Kind>
-inline void scan_forward(cudaStream_t stream, detail::scan_problem const& from) {
-    scan_call const c(from);
+inline void scan_forward(cudaStream_t stream, scan_call const& c) {
     if (c.space.total == 0) return;
     constexpr bool gated = run_of<A, Kind>::gated;
     auto const launch = [&]<class Elements, int Count>(Elements,
@@ -193,8 +204,8 @@ inline void scan_forward(cudaStream_t stream, detail::scan_problem const& from) 
     with_elements<A>({c.x.kind, gated ? c.log_a.kind : c.x.kind, c.y.kind}, [&](auto elements) {
         if constexpr (decltype(elements)::narrow) {
             constexpr index fair = 2 * (warp_size / 2) * walk_block::enough;
-            bool const pairs = c.space.total >= fair && c.x.pairs(c.space) && c.y.pairs(c.space) &&
-                               (!gated || c.log_a.pairs(c.space));
+            bool const pairs = c.space.total >= fair && c.kept == nullptr && c.x.pairs(c.space) &&
+                               c.y.pairs(c.space) && (!gated || c.log_a.pairs(c.space));
             if (pairs) return launch(elements, std::integral_constant<int, 2>{});
         }
         launch(elements, std::integral_constant<int, 1>{});
@@ -208,7 +219,7 @@ namespace exec {
 template <detail::recurrence_kind Kind, class A>
 inline void run_scan_on(cuda const& place, detail::scan_kind<Kind, A>,
                         detail::scan_problem const& from) {
-    rondo::cuda::scan_forward<A, Kind>(place.stream, from);
+    rondo::cuda::scan_forward<A, Kind>(place.stream, rondo::cuda::scan_call(from));
 }
 
 }  // namespace exec
