@@ -33,114 +33,174 @@ template <class A>
 struct passed_on {
     A pass, weight;
 
-    /// d_log_a_t = a_t y_(t-1) r_t.
-    __device__ passed_on(linear_run<A> const& before, A, A factor)
-        : pass(factor), weight(factor * before.value) {}
+    /// Moves `before` past the token: d_log_a_t = a_t y_(t-1) r_t.
+    static __device__ passed_on from(linear_run<A>& before, A x, A factor) {
+        A const weight = factor * before.value;
+        before.take(x, factor);
+        return {factor, weight};
+    }
 
-    /// d_x_t = exp(x_t - y_t) r_t, and exp(y_(t-1) - y_t) r_t is passed on. From the maxima, that
-    /// large logits lose no digits; an empty window passes nothing.
-    __device__ passed_on(log_sum_run<A> const& before, A x, A) {
-        log_sum_run<A> one = log_sum_run<A>::state(x);
-        log_sum_run<A> const after = before.then(one);
-        auto const share = [&](log_sum_run<A> const& part) {
-            bool const empty = part.max <= part.lowest;
-            return empty ? A(0) : quick_exp(part.max - after.max) * part.sum / after.sum;
-        };
-        pass = share(before), weight = share(one);
+    /// d_x_t = exp(x_t - y_t) r_t, and exp(y_(t-1) - y_t) r_t is passed on. From maxima and sums,
+    /// that large logits lose no digits; an empty window passes nothing.
+    static __device__ passed_on from(log_sum_run<A>& before, A x, A) {
+        log_sum_run<A> const one = log_sum_run<A>::state(x);
+        bool const grows = before.max < one.max;
+        A const part = quick_exp(grows ? before.max - one.max : one.max - before.max);
+        A const rescaled = grows ? before.sum * part : before.sum, mine = grows ? A(1) : part;
+        A const sum = rescaled + mine, inverse = A(1) / sum;
+        passed_on const result{before.max <= before.lowest ? A(0) : rescaled * inverse,
+                               one.max <= one.lowest ? A(0) : mine * inverse};
+        before = {grows ? one.max : before.max, sum};
+        return result;
     }
 };
 
-template <class A, recurrence_kind Kind, class Elements>
-__global__ void __launch_bounds__(walk_block::threads, 3) walk_lines_back(scan_back_call const b) {
+/// A thread's run of a tile in one operand, and the tiles before it.
+struct run_pointer {
+    std::byte* first;
+    index step, tile;
+
+    __device__ run_pointer(scan_call const& c, walked const& of, index line, index place,
+                           index tokens)
+        : first(of.begin(c.space, line)),
+          step(c.reversed ? -of.along : of.along),
+          tile(tokens * step) {
+        if (first != nullptr) first += place * of.along;
+    }
+    __device__ void go_back() { first -= tile; }
+};
+
+/// What a thread reads of a tile. The next one is under way while one is computed.
+template <class A, class Run, int Count>
+struct scanned_run {
+    static constexpr int run = walk_block::run;
+    raw_neighbours<A, Count> x[run], log_a[run], d_y[run];
+    Run in_front[Count];  // of the tile
+    int left;
+};
+
+/// A thread takes `Count` neighbours.
+template <class A, recurrence_kind Kind, class Elements, int Count>
+__global__ void __launch_bounds__(walk_block::threads, 2)
+    walk_lines_back(scan_back_call const __grid_constant__ b) {
     using Run = run_of<A, Kind>;
     using Back = linear_run<A>;
-    constexpr int run = walk_block::run;
+    constexpr int run = walk_block::run, buffer = 2 * walk_block::threads;
     constexpr bool linear = Kind == recurrence_kind::linear;
-    __shared__ alignas(16) char memory[2 * walk_block::threads * (sizeof(Run) + sizeof(Back))];
+    __shared__ alignas(16) char memory[Count * buffer * (sizeof(Run) + sizeof(Back))];
     auto* const runs = reinterpret_cast<Run*>(memory);
-    auto* const runs_back = reinterpret_cast<Back*>(runs + 2 * walk_block::threads);
+    auto* const runs_back = reinterpret_cast<Back*>(runs + Count * buffer);
     scan_call const& c = b.forth;
     element const x_kind = Elements::of(c.x.kind), a_kind = Elements::of(c.log_a.kind),
                   y_kind = Elements::of(b.d_y.kind), d_x_kind = Elements::of(b.d_x.kind),
                   d_a_kind = Elements::of(b.d_log_a.kind);
     int const slice = threadIdx.y, slices = blockDim.y;
-    index const number = index(blockIdx.x) * blockDim.x + threadIdx.x, length = c.space.length;
+    index const number = (index(blockIdx.x) * blockDim.x + threadIdx.x) * Count;
+    index const length = c.space.length, tile = index(slices) * run;
     bool const inside = number < c.space.total, again = !linear || b.again;
-    index const mine = inside ? number : 0, way = c.reversed ? -1 : 1;
-    index const tile = index(slices) * run;
-    auto const begin_of = [&](walked const& of) { return of.begin(c.space, mine); };
-    std::byte *const x_line = begin_of(c.x), *const a_line = begin_of(c.log_a);
-    std::byte *const y_line = begin_of(b.d_y), *const d_x_line = begin_of(b.d_x);
-    std::byte *const d_a_line = begin_of(b.d_log_a), *const in = begin_of(c.in);
-    std::byte const* const out = begin_of(b.d_out);
-    Back carried = Back::state(out == nullptr ? A(0) : load<A>(out, b.d_out.kind));
-    for (index n = (length + tile - 1) / tile - 1; n >= 0; --n) {
-        index const first = n * tile + index(slice) * run, rest = length - first;
-        int const left = !inside || rest < 0 ? 0 : rest < run ? int(rest) : run;
-        index const place = c.place(first);
-        auto const at = [&](std::byte* line, walked const& of, int i) {
-            return line + (place + i * way) * of.along;
-        };
-        raw_element<A> x_raw[run], a_raw[run], y_raw[run];
+    index const mine = inside ? number : 0;
+    index which = (length + tile - 1) / tile - 1;
+    index const start = c.place(which * tile + index(slice) * run);
+    auto const pointer = [&](walked const& of) { return run_pointer(c, of, mine, start, tile); };
+    run_pointer x_at = pointer(c.x), a_at = pointer(c.log_a), y_at = pointer(b.d_y);
+    run_pointer d_x_at = pointer(b.d_x), d_a_at = pointer(b.d_log_a);
+    auto const state = [&](walked const& of, int n, A otherwise) {
+        if (of.data == nullptr) return otherwise;
+        return load<A>(of.begin(c.space, mine) + n * of.across, of.kind);
+    };
+    auto const fetch = [&](scanned_run<A, Run, Count>& to, index of_tile) {
+        index const rest = length - of_tile * tile - index(slice) * run;
+        to.left = !inside || rest < 0 ? 0 : rest < run ? int(rest) : run;
+        std::byte const *x = x_at.first, *log_a = a_at.first, *d_y = y_at.first;
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
-            y_raw[i] = load_raw<A>(at(y_line, b.d_y, i), y_kind);
-            if (again) x_raw[i] = load_raw<A>(at(x_line, c.x, i), x_kind);
-            if constexpr (linear) a_raw[i] = load_raw<A>(at(a_line, c.log_a, i), a_kind);
+            if (i < to.left) {
+                to.d_y[i] = load_neighbours<A, Count>(d_y, y_kind);
+                if (again) to.x[i] = load_neighbours<A, Count>(x, x_kind);
+                if constexpr (linear) to.log_a[i] = load_neighbours<A, Count>(log_a, a_kind);
+            }
+            x += x_at.step, log_a += a_at.step, d_y += y_at.step;
         }
-        A x[run], factor[run];
-        Run whole, before;
+        x_at.go_back(), a_at.go_back(), y_at.go_back();
+        for (int n = 0; n < Count && again; ++n) {
+            to.in_front[n] =
+                of_tile > 0 ? static_cast<Run const*>(c.kept)[of_tile * c.space.total + mine + n]
+                            : Run::state(state(c.in, n, Run::nothing()));
+        }
+    };
+    scanned_run<A, Run, Count> now, next;
+    if (which >= 0) fetch(next, which);
+    Back carried[Count];
+    for (int n = 0; n < Count; ++n) carried[n] = Back::state(state(b.d_out, n, A(0)));
+    for (; which >= 0; --which) {
+        now = next;
+        if (which > 0) fetch(next, which - 1);
+        A pass[run][Count], weight[run][Count];
+        Run whole[Count], before[Count];
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
-            x[i] = again ? widen<A>(x_raw[i], x_kind) : A(0);
-            if constexpr (linear) factor[i] = Run::factor(widen<A>(a_raw[i], a_kind));
-            whole.take(x[i], factor[i]);
+            if (i >= now.left) continue;
+#pragma unroll
+            for (int n = 0; n < Count; ++n) {
+                weight[i][n] = again ? neighbour<A, Count>(now.x[i], n, x_kind) : A(0);
+                if constexpr (linear) {
+                    pass[i][n] = Run::factor(neighbour<A, Count>(now.log_a[i], n, a_kind));
+                }
+                if (again) whole[n].take(weight[i][n], pass[i][n]);
+            }
         }
         if (again) {
             join_runs(runs, whole, before, slice);
-            if (n > 0) {
-                before = static_cast<Run const*>(c.kept)[n * c.space.total + mine].then(before);
-            } else {
-                A const state = in == nullptr ? Run::nothing() : load<A>(in, c.in.kind);
-                before = Run::state(state).then(before);
-            }
+            for (int n = 0; n < Count; ++n) before[n] = now.in_front[n].then(before[n]);
         }
-        A weight[run];
+        Back all[Count], back[Count];
+        auto const d_y = [&](int i, int n) { return neighbour<A, Count>(now.d_y[i], n, y_kind); };
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
-            passed_on<A> const to(before, x[i], factor[i]);
-            before.take(x[i], factor[i]);
-            factor[i] = to.pass, weight[i] = to.weight;
-        }
-        Back all_back, behind;
-        A d_y[run];
+            if (i >= now.left) continue;
 #pragma unroll
-        for (int i = run - 1; i >= 0; --i) {
-            if (i >= left) continue;
-            d_y[i] = widen<A>(y_raw[i], y_kind);
-            all_back.take_and_pass(d_y[i], factor[i]);
-        }
-        Back const joined = join_runs(runs_back, all_back, behind, slices - 1 - slice);
-        Back now = carried.then(behind);
-        carried = carried.then(joined);
-#pragma unroll
-        for (int i = run - 1; i >= 0; --i) {
-            if (i >= left) continue;
-            A const r = now.take_and_pass(d_y[i], factor[i]);
-            if (d_x_line != nullptr) {
-                store<A>(at(d_x_line, b.d_x, i), d_x_kind, linear ? r : weight[i] * r);
-            }
-            if (linear && d_a_line != nullptr) {
-                store<A>(at(d_a_line, b.d_log_a, i), d_a_kind, weight[i] * r);
+            for (int n = 0; n < Count; ++n) {
+                auto const to = passed_on<A>::from(before[n], weight[i][n], pass[i][n]);
+                pass[i][n] = to.pass, weight[i][n] = to.weight;
             }
         }
+#pragma unroll
+        for (int i = run - 1; i >= 0; --i) {
+            if (i >= now.left) continue;
+#pragma unroll
+            for (int n = 0; n < Count; ++n) all[n].take_and_pass(d_y(i, n), pass[i][n]);
+        }
+        join_runs(runs_back, all, back, slices - 1 - slice);
+#pragma unroll
+        for (int n = 0; n < Count; ++n) {
+            back[n] = carried[n].then(back[n]);
+            carried[n] = carried[n].then(all[n]);
+        }
+        std::byte* d_x = d_x_at.first + (run - 1) * d_x_at.step;
+        std::byte* d_a = d_a_at.first + (run - 1) * d_a_at.step;
+#pragma unroll
+        for (int i = run - 1; i >= 0; --i) {
+            if (i < now.left) {
+                A r[Count], weighted[Count];
+#pragma unroll
+                for (int n = 0; n < Count; ++n) {
+                    r[n] = back[n].take_and_pass(d_y(i, n), pass[i][n]);
+                    weighted[n] = weight[i][n] * r[n];
+                }
+                if (b.d_x.data != nullptr) store<A, Count>(d_x, d_x_kind, linear ? r : weighted);
+                if (linear && b.d_log_a.data != nullptr) {
+                    store<A, Count>(d_a, d_a_kind, weighted);
+                }
+            }
+            d_x -= d_x_at.step, d_a -= d_a_at.step;
+        }
+        d_x_at.go_back(), d_a_at.go_back();
         __syncthreads();
     }
     if (!inside || slice != 0 || b.d_in.data == nullptr) return;
-    store<A>(begin_of(b.d_in), b.d_in.kind, carried.result());
+    for (int n = 0; n < Count; ++n) {
+        store<A>(b.d_in.begin(c.space, mine) + n * b.d_in.across, b.d_in.kind, carried[n].result());
+    }
 }
 
 /// Computes the gradients of a checked call.
@@ -148,25 +208,26 @@ template <class A, recurrence_kind Kind>
 inline void scan_backward(cudaStream_t stream, detail::scan_problem const& from) {
     constexpr bool linear = Kind == recurrence_kind::linear;
     scan_back_call c(from, !linear || !from.d_log_a.empty());
+    walk_space const& space = c.forth.space;
     bool const wanted = !from.d_x.empty() || !from.d_log_a.empty() || !from.d_in.empty();
-    if (c.forth.space.total == 0 || !wanted) return;
-    walk_block const block(c.forth.space.total, c.forth.space.length, walk_block::threads);
-    index const tile = block.slices * walk_block::run;
-    index const tiles = c.again ? (c.forth.space.length + tile - 1) / tile : 0;
-    index const kept = tiles > 1 ? tiles * c.forth.space.total : 0;
-    scratch const memory(stream, std::size_t(kept) * sizeof(run_of<A, Kind>));
-    if (kept > 0) {
-        c.forth.kept = memory.at<void>(0);
-        scan_forward<A, Kind>(stream, c.forth);
-    }
-    auto const kind = [&](walked const& x) { return x.data == nullptr ? c.d_y.kind : x.kind; };
-    with_elements<A>(
-        {c.d_y.kind, kind(c.forth.x), kind(c.forth.log_a), kind(c.d_x), kind(c.d_log_a)},
-        [&](auto elements) {
-            walk_lines_back<A, Kind, decltype(elements)>
-                <<<block.blocks, block.shape(), 0, stream>>>(c);
-        });
-    expect("launch of walk_lines_back", cudaGetLastError());
+    if (space.total == 0 || !wanted) return;
+    auto const launch = [&]<class Elements, int Count>(Elements,
+                                                       std::integral_constant<int, Count>) {
+        walk_block const block(space.total / Count, space.length, walk_block::threads);
+        index const tile = block.slices * walk_block::run;
+        index const tiles = c.again ? (space.length + tile - 1) / tile : 0;
+        index const kept = tiles > 1 ? tiles * space.total : 0;
+        scratch const memory(stream, std::size_t(kept) * sizeof(run_of<A, Kind>));
+        if (kept > 0) {
+            c.forth.kept = memory.at<void>(0);
+            walk_lines<A, Kind, Elements, Count>
+                <<<block.blocks, block.shape(), 0, stream>>>(c.forth);
+            expect("launch of walk_lines", cudaGetLastError());
+        }
+        walk_lines_back<A, Kind, Elements, Count><<<block.blocks, block.shape(), 0, stream>>>(c);
+        expect("launch of walk_lines_back", cudaGetLastError());
+    };
+    with_neighbours<A>(space, launch, c.d_y, c.forth.x, c.forth.log_a, c.d_x, c.d_log_a);
 }
 
 }  // namespace cuda
