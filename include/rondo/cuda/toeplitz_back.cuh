@@ -218,19 +218,22 @@ __global__ void __launch_bounds__(walk_block::threads, 2)
     }
 }
 
-/// A thread adds up the parts of one coefficient.
+/// A warp adds up the parts of one coefficient.
 template <class A>
 __global__ void leave_coefficients(double const* sums, index parts, index exponentials,
                                    index channels, walked const b, walked const d_b,
                                    walked const d_log_lambda) {
-    index const number = index(blockIdx.x) * blockDim.x + threadIdx.x;
+    index const number = (index(blockIdx.x) * blockDim.x + threadIdx.x) / warp_size;
     index const each = exponentials * channels;
     if (number >= each) return;
     index const m = number / channels, channel = number % channels;
+    int const lane = threadIdx.x % warp_size;
     double whole[3] = {};
-    for (index part = 0; part < parts; ++part) {
+    for (index part = lane; part < parts; part += warp_size) {
         for (int i = 0; i < 3; ++i) whole[i] += sums[(part * 3 + i) * each + number];
     }
+    for (double& sum : whole) sum = sum_of_warp(sum);
+    if (lane > 0) return;
     auto const at = [&](walked const& of) { return of.data + m * of.along + channel * of.across; };
     if (d_b.data != nullptr) store<A>(at(d_b), d_b.kind, A(whole[0]));
     if (d_log_lambda.data == nullptr) return;
@@ -281,9 +284,9 @@ inline void differentiate(cudaStream_t stream, detail::encoding<A, Rank, Coeffic
             expect("launch of sensitivities_of_lines", cudaGetLastError());
         }
         constexpr index threads = 128;
-        leave_coefficients<A>
-            <<<unsigned((each + threads - 1) / threads), unsigned(threads), 0, stream>>>(
-                sums, all, exponentials, channels, over_m(e.b), over_m(d_b), over_m(d_log_lambda));
+        leave_coefficients<A><<<unsigned((each * warp_size + threads - 1) / threads),
+                                unsigned(threads), 0, stream>>>(
+            sums, all, exponentials, channels, over_m(e.b), over_m(d_b), over_m(d_log_lambda));
         expect("launch of leave_coefficients", cudaGetLastError());
     }
 }

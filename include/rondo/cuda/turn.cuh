@@ -259,6 +259,13 @@ __global__ void __launch_bounds__(turn_threads)
     }
 }
 
+/// Whether pairs of 16-bit channels are words of memory.
+inline bool in_words(tensor const& x) {
+    auto const whole = [](index stride) { return stride % 4 == 0; };
+    return x.channel == 2 && whole(x.batch) && whole(x.head) && whole(x.time) &&
+           whole(index(reinterpret_cast<std::intptr_t>(x.data)));
+}
+
 /// Launches one of the two.
 template <class A>
 class turn_launch {
@@ -315,12 +322,6 @@ public:
     }
 
 private:
-    static bool in_words(tensor const& x) {
-        auto const whole = [](index stride) { return stride % 4 == 0; };
-        return x.channel == 2 && whole(x.batch) && whole(x.head) && whole(x.time) &&
-               whole(index(reinterpret_cast<std::intptr_t>(x.data)));
-    }
-
     turn_plan<A> plan_;
     bool whole_rows_;
     int warps_ = 0;
