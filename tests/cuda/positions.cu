@@ -136,13 +136,13 @@ void lrpe_back_case(random& r, Lambda lambda, P p, Grid const& grid, index axes,
     bool const wants_theta = !operands::powers && r.chance(0.8);
     bool const wants_vector = operands::reflects && r.chance(0.8);
     auto const op = position::lrpe(lambda, p, grid).skip(skip);
-    auto const on_device = [&] {
+    auto const on_device = [&](rd::exec::cuda where) {
         position::lrpe_gradients<A> wanted;
         if (wants_x) wanted.x = d_x.write();
         if (wants_theta) wanted.theta = d_theta.write();
         if (wants_vector) wanted.vector = d_vector.write();
         in.with_inputs(in.x.read(), in.theta.read(), in.vector.read(),
-                       [&](auto const& inputs) { op.backward(place, inputs, d_y.read(), wanted); });
+                       [&](auto const& inputs) { op.backward(where, inputs, d_y.read(), wanted); });
     };
     position::lrpe_gradients<double> wanted;
     if (wants_x) wanted.x = d_x.twin_to();
@@ -316,8 +316,8 @@ void tpe_back_case(random& r, Way way, findings& to) {
         if (carries) with.in = in.read(), twin_with.in = in.twin();
         if (carries && r.chance(0.8)) with.d_out = d_out.read(), twin_with.d_out = d_out.twin();
         if (wants_in) with.d_in = d_in.write(), twin_with.d_in = d_in.twin_to();
-        auto const on_device = [&] {
-            op.backward(place, {x.read(), b.read(), l.read()}, d_y.read(), wanted.on_device(),
+        auto const on_device = [&](rd::exec::cuda where) {
+            op.backward(where, {x.read(), b.read(), l.read()}, d_y.read(), wanted.on_device(),
                         with);
         };
         to.push_back(same_bits(what, on_device, wanted.x, wanted.b, wanted.log_lambda, d_in));
@@ -344,8 +344,8 @@ void tpe_grid_back_case(random& r, Grid const& grid, index axes, Way way, findin
                         support::uniform(r, axes * C * M, -2, -0.01));
     tpe_gradient_fields<T, 3> wanted(r, n, coefficients);
     auto const op = position::tpe(grid, way).skip(skip);
-    auto const on_device = [&] {
-        op.backward(place, {x.read(), b.read(), l.read()}, d_y.read(), wanted.on_device());
+    auto const on_device = [&](rd::exec::cuda where) {
+        op.backward(where, {x.read(), b.read(), l.read()}, d_y.read(), wanted.on_device());
     };
     std::string const what = "tpe backward of " + std::to_string(axes) + " axes, " + say(n);
     to.push_back(same_bits(what, on_device, wanted.x, wanted.b, wanted.log_lambda));

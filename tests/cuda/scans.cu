@@ -110,11 +110,11 @@ void backward_case(random& r, Operator op, std::string const& name, std::vector<
     rd::scan_gradients<double, 3> twin_wanted;
     if (wants_x) wanted.x = d_x.write(), twin_wanted.x = d_x.twin_to();
     if (wants_a) wanted.log_a = d_log_a.write(), twin_wanted.log_a = d_log_a.twin_to();
-    auto const on_device = [&] {
+    auto const on_device = [&](rd::exec::cuda where) {
         if constexpr (Gated) {
-            op.backward(place, {xs.read(), as.read()}, d_y.read(), wanted, with);
+            op.backward(where, {xs.read(), as.read()}, d_y.read(), wanted, with);
         } else {
-            op.backward(place, {xs.read()}, d_y.read(), wanted, with);
+            op.backward(where, {xs.read()}, d_y.read(), wanted, with);
         }
     };
     std::string const what = all.say_it(name + " backward");
