@@ -4,5 +4,5 @@
 
 #include <rondo/cuda/launch.cuh>
 #include <rondo/cuda/positions.cuh>
-#include <rondo/cuda/scan.cuh>
+#include <rondo/cuda/scan_back.cuh>
 #include <rondo/rondo.hpp>

@@ -161,6 +161,19 @@ inline void dispatch_scan(Place const& place, scan_problem& call) {
     }
 }
 
+/// Computes the gradients of a checked call in a place.
+template <class A, recurrence_kind Kind, class Place>
+inline void dispatch_scan_back(Place const& place, scan_problem const& call) {
+    if constexpr (runs_on_host<Place>) {
+        using L = lanes_of<Place, A>;
+        bool const again = Kind == recurrence_kind::log_sum || !call.d_log_a.empty();
+        index const rows = again ? call.space.length + 1 : 0;
+        run_scan<L>(call, threads_of(place), rows, scan_kernel<L, Kind>::backward);
+    } else {
+        run_scan_back_on(place, scan_kind<Kind, A>{}, call);
+    }
+}
+
 }  // namespace detail
 
 /// An element-wise recurrence along one axis, made by `scan` or `log_cumsum_exp`.
@@ -237,10 +250,7 @@ public:
         apart("d_log_a", to.log_a);
         apart("d_in", d_in);
         s.apart("d_x", to.x, "d_log_a", to.log_a);
-        using L = detail::lanes_of<Place, A>;
-        bool const again = !linear || detail::given(to.log_a);
-        detail::run_scan<L>(s.call, detail::threads_of(place), again ? s.call.space.length + 1 : 0,
-                            detail::scan_kernel<L, Kind>::backward);
+        detail::dispatch_scan_back<A, Kind>(place, s.call);
     }
 
     /// One place of the axis: moves `state` on and copies it to y_t. Views without the scanned

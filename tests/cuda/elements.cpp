@@ -28,4 +28,8 @@ TEST_CASE("positions on the device agree with the processor") { check(position_c
 
 TEST_CASE("fused positions on the device agree with the processor") { check(fused_cases()); }
 
+TEST_CASE("gradients of fused positions on the device agree with the processor") {
+    check(fused_gradient_cases());
+}
+
 }  // namespace device

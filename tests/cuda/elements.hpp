@@ -24,5 +24,6 @@ struct element_cases {
 std::vector<element_cases> const& scan_cases();
 std::vector<element_cases> const& position_cases();
 std::vector<element_cases> const& fused_cases();
+std::vector<element_cases> const& fused_gradient_cases();
 
 }  // namespace device

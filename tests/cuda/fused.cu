@@ -1,11 +1,9 @@
-#include "cuda/field.cuh"
+#include "cuda/fused.cuh"
 
 namespace device {
 namespace {
 
 namespace rd = rondo;
-using findings = std::vector<finding>;
-using extents4 = std::array<index, 4>;
 constexpr rd::exec::cuda place{};
 constexpr auto rotation = rd::position::fused(rd::lrpe::rotation);
 constexpr auto cosine = rd::position::fused(rd::lrpe::cosine);
@@ -15,50 +13,6 @@ template <class T>
 double fused_bound() {
     return bound_of<T>(1e-10, 2e-5) * (sizeof(T) == 2 ? 4 : 1);
 }
-
-rd::position::places somewhere(random& r, extents4& n) {
-    rd::position::places at;
-    at.base = r.one_of({10000.0, 500.0});
-    at.skip = r.integer(0, 4);
-    if (r.chance(0.5)) {
-        at.offset = r.one_of<index>({0, 3, 999900});
-    } else {
-        index const rows = r.integer(1, 9), columns = r.integer(1, 20);
-        at.grid = rd::grid{rows, columns};
-        n[2] = rows * columns + at.skip;
-    }
-    return at;
-}
-
-/// The operands of a call, the inputs as `scale` makes them mild.
-template <class T>
-struct operands {
-    field<T, 4> q, k, v;
-    field<T, 4> gate;
-    field<T, 3> head_gate, beta;
-    field<T, 4> o;
-
-    operands(random& r, extents4 const& n, index heads, index width)
-        : q(r, n, order(r), numbers(r, n[0] * n[1] * n[2] * n[3], 1)),
-          k(r, {n[0], heads, n[2], n[3]}, order(r),
-            numbers(r, n[0] * heads * n[2] * n[3], 1 / std::sqrt(double(n[3])))),
-          v(r, {n[0], heads, n[2], width}, order(r), numbers(r, n[0] * heads * n[2] * width, 1)),
-          gate(r, {n[0], heads, n[2], n[3]}, order(r),
-               support::uniform(r, n[0] * heads * n[2] * n[3], -1, 0)),
-          head_gate(r, {n[0], heads, n[2]}, order(r),
-                    support::uniform(r, n[0] * heads * n[2], -1, 0)),
-          beta(r, {n[0], heads, n[2]}, order(r), support::uniform(r, n[0] * heads * n[2], 0, 1)),
-          o(r, {n[0], n[1], n[2], width}, order(r)) {}
-
-private:
-    // Half of the calls lie as the fast kernels want them.
-    static support::memory order(random& r) {
-        return r.chance(0.5) ? support::memory::bthd : any_memory(r);
-    }
-    static oracle::values numbers(random& r, index count, double size) {
-        return support::uniform(r, count, -size, size);
-    }
-};
 
 /// body(place, q, k, v, gate, head gate, beta, o) on the device and on the processor.
 template <class T, class Body>

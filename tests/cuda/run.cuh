@@ -27,6 +27,8 @@ public:
         rondo::cuda::expect(
             "cudaMemcpy", cudaMemcpy(to.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost));
     }
+    /// Makes it NaN.
+    void poison() { rondo::cuda::expect("cudaMemset", cudaMemset(data_, 0xFF, size_ * sizeof(T))); }
     /// The place on the device of a place of the host memory.
     template <class U>
     U* at(U* host) const {

@@ -4,6 +4,7 @@
 
 #include <rondo/attention.hpp>
 #include <rondo/cuda/adjoint/prefix.cuh>
+#include <rondo/cuda/adjoint/turned.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/place.cuh>
@@ -91,21 +92,46 @@ inline void step(cudaStream_t stream, detail::problem<A> from) {
     forward(stream, from);
 }
 
+/// Whether tensor cores take a call of `backward`, which they then do if that is asked for.
+template <class A>
+inline bool backward_in_tiles(cudaStream_t stream, detail::adjoint_problem<A> const& from,
+                              bool run) {
+    auto const takes = [&]<class Adjoint>(std::type_identity<Adjoint>) {
+        Adjoint adjoint(stream, from);
+        bool const fits = adjoint.fits();
+        if (fits && run) adjoint();
+        return fits;
+    };
+    return takes(std::type_identity<mirrored_adjoint<A>>{}) ||
+           takes(std::type_identity<window_adjoint<A>>{}) ||
+           takes(std::type_identity<channel_adjoint<A>>{}) ||
+           takes(std::type_identity<prefix_adjoint<A>>{});
+}
+
+template <class A>
+inline void backward_turned(cudaStream_t stream, detail::adjoint_problem<A> const& from);
+
 /// Computes a checked call of `backward`.
 template <class A>
 inline void backward(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
     if (from.call.sequences * from.call.query_heads == 0) return;
+    if (from.call.what.turned) return backward_turned(stream, from);
     if constexpr (std::is_same_v<A, float>) {
-        mirrored_adjoint mirrored(stream, from);
-        if (mirrored.fits()) return mirrored();
-        window_adjoint window(stream, from);
-        if (window.fits()) return window();
-        channel_adjoint channels(stream, from);
-        if (channels.fits()) return channels();
-        prefix_adjoint prefix(stream, from);
-        if (prefix.fits()) return prefix();
+        if (backward_in_tiles(stream, from, true)) return;
     }
     generic_adjoint<A>(stream, from)();
+}
+
+/// The same with fused positions. Copies are rounded to 16 bits only where tensor cores take them.
+template <class A>
+inline void backward_turned(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
+    auto const run = [&](detail::adjoint_problem<A> const& call) { backward(stream, call); };
+    element const wide = detail::element_traits<A>::kind, given = from.call.o.kind;
+    if constexpr (std::is_same_v<A, float>) {
+        turned_adjoint<A> rounded(stream, from, given);
+        if (given != wide && backward_in_tiles(stream, rounded.inner(), false)) return rounded(run);
+    }
+    turned_adjoint<A>(stream, from, wide)(run);
 }
 
 }  // namespace cuda

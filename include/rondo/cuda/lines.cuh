@@ -86,9 +86,29 @@ inline void with_elements(std::initializer_list<element> kinds, Visit const& vis
 
 /// `Count` neighbours of memory at once: two of 16 bits, or one of anything.
 template <class A, int Count>
+using raw_neighbours = std::conditional_t<Count == 2, unsigned, raw_element<A>>;
+template <class A, int Count>
+__device__ inline raw_neighbours<A, Count> load_neighbours(std::byte const* from, element kind) {
+    if constexpr (Count == 2) {
+        return *reinterpret_cast<unsigned const*>(from);
+    } else {
+        return load_raw<A>(from, kind);
+    }
+}
+template <class A, int Count>
+__device__ inline A neighbour(raw_neighbours<A, Count> const& both, int n, element kind) {
+    if constexpr (Count == 2) {
+        return widen<A>(n == 0 ? both & 0xFFFFU : both >> 16, kind);
+    } else {
+        return widen<A>(both, kind);
+    }
+}
+
+/// The same, taken apart.
+template <class A, int Count>
 __device__ inline void load_raw(raw_element<A> (&to)[Count], std::byte const* from, element kind) {
     if constexpr (Count == 2) {
-        unsigned const both = *reinterpret_cast<unsigned const*>(from);
+        unsigned const both = load_neighbours<A, Count>(from, kind);
         to[0] = both & 0xFFFFU, to[1] = both >> 16;
     } else {
         to[0] = load_raw<A>(from, kind);

@@ -20,8 +20,8 @@ namespace rondo::inline RONDO_ISA::exec {
 ///   paths: for none, constant, scalar and additive decays, and for vector in one direction. Those
 ///   by channel in one direction ask for as many query heads as key heads, vector for no d_in and
 ///   additive for no states; the gradient of a log decay asks for those of q and k, for one
-///   direction, and for up to 128 key and value channels. Operators with fused positions, scan,
-///   log_cumsum_exp and positions have no gradients here.
+///   direction, and for up to 128 key and value channels. With fused positions they are those of
+///   copies of q and k, turned back.
 /// Accuracy, of the norm of the output in 16 bits: 3e-3; 4e-3 with weights by channel; 5e-3 with a
 ///   feature map, and 7e-3 with update::delta besides. float 1e-5 and double 1e-10 of the largest
 ///   output (tests/cuda). Gradients: 5e-3 of their norm in 16 bits, float 1e-4 and double 1e-9 of

@@ -39,10 +39,12 @@ struct angle_source {
     std::byte const* theta;  // [head, block], strides in bytes
     index head, angle;
     element kind;
+    bool inverse;  // turns back
 
     __device__ double at(index of_head, index i) const {
-        if (fixed != nullptr) return fixed[i];
-        return double(load<A>(theta + of_head * head + i * angle, kind));
+        double const forth =
+            fixed != nullptr ? fixed[i] : double(load<A>(theta + of_head * head + i * angle, kind));
+        return inverse ? -forth : forth;
     }
 };
 

@@ -4,20 +4,22 @@
 #pragma once
 
 #include <rondo/cuda/place.cuh>
-#include <rondo/cuda/toeplitz.cuh>
-#include <rondo/cuda/turn.cuh>
+#include <rondo/cuda/toeplitz_back.cuh>
+#include <rondo/cuda/turn_back.cuh>
 
 #include <vector>
 
 namespace rondo::inline RONDO_ISA {
 namespace cuda {
 
-/// Entry (d, e) of the transpose of detail::transform_matrix.
+/// detail::transform_matrix transposed, entry (d, e), and behind it as it is.
 template <class A>
-__global__ void fill_transform(basis_kind kind, index D, A* matrix) {
+__global__ void fill_transform(basis_kind kind, index D, A* matrix, index size) {
     index const number = index(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (number >= D * D) return;
-    index const d = number / D, e = number % D;
+    if (number >= size) return;
+    bool const transposed = number < D * D;
+    index const row = number / D % D, column = number % D;
+    index const d = transposed ? row : column, e = transposed ? column : row;
     bool const fourier = kind == basis_kind::fourier;
     bool const sine = fourier && e > 0 && e % 2 == 0;
     bool const single = e == 0 || (fourier && D % 2 == 0 && e == D - 1);
@@ -91,7 +93,7 @@ public:
         bool const transforms =
             plan.basis == basis_kind::cosine_transform || plan.basis == basis_kind::fourier;
         index const vector = reflects ? call.heads * call.channels : 0;
-        index const matrix = transforms ? call.channels * call.channels : 0;
+        index const matrix = transforms ? (plan.back ? 2 : 1) * call.channels * call.channels : 0;
         std::size_t const theta_at = bytes.take(theta_.size() * sizeof(double));
         std::size_t const cycles_at = bytes.take(cycles_.size() * sizeof(int));
         std::size_t const order_at = bytes.take(order_.size() * sizeof(int));
@@ -116,7 +118,7 @@ public:
         if (matrix > 0) {
             A* const to = memory_->template at<A>(matrix_at);
             fill_transform<A>
-                <<<blocks(matrix), threads, 0, stream>>>(plan.basis, call.channels, to);
+                <<<blocks(matrix), threads, 0, stream>>>(plan.basis, call.channels, to, matrix);
             expect("launch of fill_transform", cudaGetLastError());
             plan.matrix = to;
         }
@@ -181,6 +183,21 @@ inline void turn_forward(cudaStream_t stream, detail::turn_call<A> const& call,
     launch(stream, wide.template at<A>(0));
 }
 
+/// Computes the gradients of a checked call.
+template <class A, class Finish>
+inline void turn_backward(cudaStream_t stream, detail::turn_call<A> const& call,
+                          detail::turn_request<A> const& request, Finish const& finish) {
+    turn_plan<A> plan = plan_of(call);
+    plan.x = call.d_y, plan.y = call.d_x;
+    plan.back = plan.angles.inverse = true;
+    plan.basis = request.basis_of;
+    finish(plan);
+    turn_tables<A> const tables(stream, plan, call, request);
+    turn_back_launch<A> const rows(plan, call);
+    if (rows.needed()) return rows(stream);
+    if (!call.d_x.empty()) turn_launch<A>{plan}(stream, nullptr);
+}
+
 }  // namespace cuda
 
 namespace exec {
@@ -190,6 +207,11 @@ inline void turn_on(cuda const& place, detail::turn_call<A> const& call,
                     detail::turn_request<A> const& request) {
     rondo::cuda::turn_forward(place.stream, call, request, [](auto&) {});
 }
+template <class A>
+inline void turn_back_on(cuda const& place, detail::turn_call<A> const& call,
+                         detail::turn_request<A> const& request) {
+    rondo::cuda::turn_backward(place.stream, call, request, [](auto&) {});
+}
 
 template <class A, int Rank, int CoefficientRank>
 inline void encode_on(cuda const& place, detail::operand<A, Rank> const& x,
@@ -197,7 +219,25 @@ inline void encode_on(cuda const& place, detail::operand<A, Rank> const& x,
                       detail::encoding<A, Rank, CoefficientRank> const& e,
                       detail::operand<A, Rank> const& others) {
     if (alone > 0) rondo::cuda::copy_on(place.stream, x, y, alone);
-    rondo::cuda::encode_on(place.stream, e, others);
+    rondo::cuda::encode_on(place.stream, e, others, false, false, [](auto const&) {});
+}
+template <class A, int Rank, int CoefficientRank>
+inline void encode_back_on(cuda const& place, detail::operand<A, Rank> const& d_y,
+                           detail::operand<A, Rank> const& d_x, index alone,
+                           detail::encoding<A, Rank, CoefficientRank> const& e,
+                           detail::operand<A, Rank> const& others,
+                           detail::operand<A, Rank> const& d_out,
+                           detail::operand<A, Rank> const& d_in) {
+    if (alone > 0 && given(d_x)) rondo::cuda::copy_on(place.stream, d_y, d_x, alone);
+    rondo::cuda::encode_back(place.stream, e, others, d_out, d_in);
+}
+template <class A, int Rank, int CoefficientRank>
+inline void differentiate_on(cuda const& place, detail::encoding<A, Rank, CoefficientRank> const& e,
+                             detail::operand<A, Rank> const& d_y,
+                             detail::operand<A, Rank> const& d_out,
+                             detail::operand<A, CoefficientRank> const& d_b,
+                             detail::operand<A, CoefficientRank> const& d_log_lambda) {
+    rondo::cuda::differentiate(place.stream, e, d_y, d_out, d_b, d_log_lambda);
 }
 
 }  // namespace exec

@@ -26,6 +26,13 @@ struct linear_run {
         value = a * value + x;
         decay *= a;
     }
+    /// On the way back: the gradient of a token, which passes a part of it on.
+    __device__ A take_and_pass(A d_y, A part) {
+        A const r = value + d_y;
+        value = part * r;
+        decay *= part;
+        return r;
+    }
     /// This run, and then another. Nothing stays nothing, whatever it grows by.
     __device__ linear_run then(linear_run const& next) const {
         A const carried = value == A(0) ? A(0) : next.decay * value;
@@ -65,11 +72,12 @@ private:
 template <class A, recurrence_kind Kind>
 using run_of = std::conditional_t<Kind == recurrence_kind::linear, linear_run<A>, log_sum_run<A>>;
 
-/// A checked call as the kernel takes it.
+/// A checked call as the kernel takes it. What is empty is not wanted.
 struct scan_call {
     walk_space space;
     walked x, log_a, y, in, out;
     bool reversed;
+    void* kept = nullptr;  // [tile, neighbour]: the runs in front of tiles
 
     explicit scan_call(detail::scan_problem const& from)
         : space(from.space),
@@ -83,23 +91,34 @@ struct scan_call {
     __device__ index place(index step) const { return reversed ? space.length - 1 - step : step; }
 };
 
-/// Joins the runs of the slices: `before` are those of all earlier ones, the result that of all.
-template <class Run>
-__device__ inline Run join_runs(Run* runs, Run mine, Run& before) {
-    int const lane = threadIdx.x, slice = threadIdx.y, lanes = blockDim.x, slices = blockDim.y;
-    int from = 0;
-    runs[slice * lanes + lane] = mine;
-    __syncthreads();
-    for (int step = 1; step < slices; step *= 2) {
-        if (slice >= step) {
-            mine = runs[from + (slice - step) * lanes + lane].then(mine);
-        }
-        from = walk_block::threads - from;
-        runs[from + slice * lanes + lane] = mine;
+/// Joins the runs of the slices: `before` are those of all earlier ones, `mine` becomes that of
+/// all.
+template <class Run, int Count>
+__device__ inline void join_runs(Run* runs, Run (&mine)[Count], Run (&before)[Count], int slice) {
+    int const lane = threadIdx.x, lanes = blockDim.x, slices = blockDim.y;
+    int side = 0;
+    auto const cell = [&](int n, int of_slice) -> Run& {
+        return runs[(2 * n + side) * walk_block::threads + of_slice * lanes + lane];
+    };
+    auto const publish = [&] {
+#pragma unroll
+        for (int n = 0; n < Count; ++n) cell(n, slice) = mine[n];
         __syncthreads();
+    };
+    publish();
+    for (int step = 1; step < slices; step *= 2) {
+#pragma unroll
+        for (int n = 0; n < Count; ++n) {
+            if (slice >= step) mine[n] = cell(n, slice - step).then(mine[n]);
+        }
+        side = 1 - side;
+        publish();
     }
-    if (slice > 0) before = runs[from + (slice - 1) * lanes + lane];
-    return runs[from + (slices - 1) * lanes + lane];
+#pragma unroll
+    for (int n = 0; n < Count; ++n) {
+        if (slice > 0) before[n] = cell(n, slice - 1);
+        mine[n] = cell(n, slices - 1);
+    }
 }
 
 /// A thread takes `Count` neighbours.
@@ -126,9 +145,14 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
         carried[n] = Run::state(state);
     }
     index const tile = index(blockDim.y) * run;
+    auto* kept = static_cast<Run*>(c.kept) + mine;
     for (index begin = 0; begin < length; begin += tile) {
         index const rest = length - begin - index(threadIdx.y) * run;
         int const left = !inside || rest < 0 ? 0 : rest < run ? int(rest) : run;
+        if (c.kept != nullptr && threadIdx.y == 0 && inside) {
+            for (int n = 0; n < Count; ++n) kept[n] = carried[n];
+        }
+        kept += c.space.total;
         raw_element<A> x_raw[run][Count], a_raw[run][Count];
 #pragma unroll
         for (int i = 0; i < run; ++i) {
@@ -145,21 +169,23 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
                 if constexpr (Run::gated) factor[i][n] = Run::factor(widen<A>(a_raw[i][n], a_kind));
             }
         }
-        Run now[Count];
+        Run whole[Count], now[Count];
+#pragma unroll
+        for (int i = 0; i < run; ++i) {
+#pragma unroll
+            for (int n = 0; n < Count; ++n) {
+                if (i < left) whole[n].take(value[i][n], factor[i][n]);
+            }
+        }
+        join_runs(runs, whole, now, int(threadIdx.y));
 #pragma unroll
         for (int n = 0; n < Count; ++n) {
-            Run whole, before;
-#pragma unroll
-            for (int i = 0; i < run; ++i) {
-                if (i < left) whole.take(value[i][n], factor[i][n]);
-            }
-            Run const all = join_runs(runs + n * 2 * walk_block::threads, whole, before);
-            now[n] = carried[n].then(before);
-            carried[n] = carried[n].then(all);
+            now[n] = carried[n].then(now[n]);
+            carried[n] = carried[n].then(whole[n]);
         }
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
+            if (i >= left || c.y.data == nullptr) continue;
             A result[Count];
 #pragma unroll
             for (int n = 0; n < Count; ++n) {
@@ -178,27 +204,34 @@ __global__ void __launch_bounds__(walk_block::threads, 4) walk_lines(scan_call c
     }
 }
 
+/// visit(elements, how many neighbours a thread takes) for operands of a walk; what is empty fits.
+template <class A, class Visit, class... Walked>
+inline void with_neighbours(walk_space const& space, Visit const& visit, walked const& first,
+                            Walked const&... more) {
+    auto const kind = [&](walked const& x) { return x.data == nullptr ? first.kind : x.kind; };
+    auto const pairs = [&](walked const& x) { return x.data == nullptr || x.pairs(space); };
+    with_elements<A>({first.kind, kind(more)...}, [&](auto elements) {
+        if constexpr (decltype(elements)::narrow) {
+            constexpr index fair = 2 * (warp_size / 2) * walk_block::enough;
+            if (space.total >= fair && pairs(first) && (pairs(more) && ...)) {
+                return visit(elements, std::integral_constant<int, 2>{});
+            }
+        }
+        visit(elements, std::integral_constant<int, 1>{});
+    });
+}
+
 /// Computes a checked call.
 template <class A, recurrence_kind Kind>
-inline void scan_forward(cudaStream_t stream, detail::scan_problem const& from) {
-    scan_call const c(from);
+inline void scan_forward(cudaStream_t stream, scan_call const& c) {
     if (c.space.total == 0) return;
-    constexpr bool gated = run_of<A, Kind>::gated;
     auto const launch = [&]<class Elements, int Count>(Elements,
                                                        std::integral_constant<int, Count>) {
         walk_block const block(c.space.total / Count, c.space.length, walk_block::threads);
         walk_lines<A, Kind, Elements, Count><<<block.blocks, block.shape(), 0, stream>>>(c);
         expect("launch of walk_lines", cudaGetLastError());
     };
-    with_elements<A>({c.x.kind, gated ? c.log_a.kind : c.x.kind, c.y.kind}, [&](auto elements) {
-        if constexpr (decltype(elements)::narrow) {
-            constexpr index fair = 2 * (warp_size / 2) * walk_block::enough;
-            bool const pairs = c.space.total >= fair && c.x.pairs(c.space) && c.y.pairs(c.space) &&
-                               (!gated || c.log_a.pairs(c.space));
-            if (pairs) return launch(elements, std::integral_constant<int, 2>{});
-        }
-        launch(elements, std::integral_constant<int, 1>{});
-    });
+    with_neighbours<A>(c.space, launch, c.x, c.log_a, c.y);
 }
 
 }  // namespace cuda
@@ -208,7 +241,7 @@ namespace exec {
 template <detail::recurrence_kind Kind, class A>
 inline void run_scan_on(cuda const& place, detail::scan_kind<Kind, A>,
                         detail::scan_problem const& from) {
-    rondo::cuda::scan_forward<A, Kind>(place.stream, from);
+    rondo::cuda::scan_forward<A, Kind>(place.stream, rondo::cuda::scan_call(from));
 }
 
 }  // namespace exec

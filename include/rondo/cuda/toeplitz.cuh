@@ -17,7 +17,8 @@ template <class A>
 inline constexpr int most_exponentials = sizeof(A) == 4 ? 16 : 8;
 
 /// One walk over all lines of an axis, for some of the exponentials. `in` and `out` are states,
-/// `along` being the step between exponentials.
+/// `along` being the step between exponentials. Without x it is zero, without b all b are 1, before
+/// the decay of a strict reader; y and states that are empty are not wanted.
 struct sweep_call {
     walk_space space;
     walked x, y, b, log_lambda, in, out;
@@ -83,19 +84,20 @@ __global__ void __launch_bounds__(walk_block::threads, 4) sweep_lines(sweep_call
         };
         A const decay = exp(at(c.log_lambda));
         lambda[m][lane] = decay;
-        weight[m][lane] = c.strict ? at(c.b) * decay : at(c.b);
+        weight[m][lane] = c.b.data == nullptr ? A(1) : c.strict ? at(c.b) * decay : at(c.b);
         states[m][lane] = in == nullptr ? A(0) : load<A>(in + m * c.in.along, c.in.kind);
     }
     __syncthreads();
     for (index begin = 0; begin < length; begin += tile) {
         index const rest = length - begin - index(slice) * run;
         int const left = !inside || rest < 0 ? 0 : rest < run ? int(rest) : run;
+        int const given = c.x.data == nullptr ? 0 : left, wanted = c.y.data == nullptr ? 0 : left;
         raw_element<A> raw[run];
         A values[run], sums[run] = {};
 #pragma unroll
-        for (int i = 0; i < run; ++i) raw[i] = i < left ? load_raw<A>(x + i * x_step, x_kind) : 0;
+        for (int i = 0; i < run; ++i) raw[i] = i < given ? load_raw<A>(x + i * x_step, x_kind) : 0;
 #pragma unroll
-        for (int i = 0; i < run; ++i) values[i] = i < left ? widen<A>(raw[i], x_kind) : A(0);
+        for (int i = 0; i < run; ++i) values[i] = i < given ? widen<A>(raw[i], x_kind) : A(0);
         for (int m = 0; m < c.exponentials; ++m) {
             A const decay = lambda[m][lane];
             A end = 0;
@@ -120,7 +122,7 @@ __global__ void __launch_bounds__(walk_block::threads, 4) sweep_lines(sweep_call
         }
 #pragma unroll
         for (int i = 0; i < run; ++i) {
-            if (i >= left) continue;
+            if (i >= wanted) continue;
             A const before = c.accumulate ? load<A>(y + i * y_step, y_kind) : A(0);
             store<A>(y + i * y_step, y_kind, before + sums[i]);
         }
@@ -161,54 +163,95 @@ inline void copy_on(cudaStream_t stream, detail::operand<A, Rank> const& from,
     expect("launch of copy_lines", cudaGetLastError());
 }
 
-/// y = what the sweeps over e.x give. Sums of several launches lie in A: a 16-bit output would
-/// round each of them.
+/// Launches of one sweep over e.x along axis k, a group of exponentials each: y, or with
+/// `accumulate` y +, what they give. b is e.b, or empty.
 template <class A, int Rank, int CoefficientRank>
-inline void encode_on(cudaStream_t stream, detail::encoding<A, Rank, CoefficientRank> const& e,
-                      detail::operand<A, Rank> const& y) {
-    auto const orders = detail::sweeps_of(e.direction);
+inline void sweep_on(cudaStream_t stream, detail::encoding<A, Rank, CoefficientRank> const& e,
+                     detail::operand<A, CoefficientRank> const& b,
+                     detail::operand<A, Rank> const& y, int k, detail::sweep_order const& order,
+                     bool accumulate) {
+    auto const s = e.sweep_along(k, order);
     constexpr index group = most_exponentials<A>;
-    index const groups = std::max<index>((e.exponentials() + group - 1) / group, 1);
-    bool const once = e.shape.axes() * index(orders.size()) * groups == 1;
-    bool const wide = y.kind == detail::element_traits<A>::kind;
-    index size = 1;
-    for (index extent : y.extents) size *= extent;
-    if (size == 0 && !given(e.out)) return;
-    scratch const sums(stream, once || wide ? 0 : std::size_t(size) * sizeof(A));
-    detail::operand<A, Rank> to = y;
-    if (!once && !wide) to = view<A, Rank>(sums.at<A>(0), y.extents);
+    index first = 0;
+    do {
+        auto const from = [&](auto const& x) {
+            walked result(detail::lines_over_m(x, k));
+            if (result.data != nullptr) result.data += first * result.along;
+            return result;
+        };
+        sweep_call const c{walk_space(s.space),
+                           walked(s.x),
+                           walked(detail::lines_along(y, e.shape, k)),
+                           from(b),
+                           from(e.log_lambda),
+                           from(e.in),
+                           from(e.out),
+                           int(std::min<index>(e.exponentials() - first, group)),
+                           order.reversed,
+                           order.strict,
+                           accumulate || first > 0};
+        if (c.space.total == 0) return;
+        walk_block const block(c.space.total, c.space.length, walk_block::threads);
+        element const x_kind = given(e.x) ? c.x.kind : c.y.kind;
+        with_elements<A>({x_kind, given(y) ? c.y.kind : x_kind}, [&](auto elements) {
+            sweep_lines<A, decltype(elements)><<<block.blocks, block.shape(), 0, stream>>>(c);
+        });
+        expect("launch of sweep_lines", cudaGetLastError());
+        first += group;
+    } while (first < e.exponentials());
+}
+
+/// Where the sums of several launches lie: in A, since a 16-bit output would round each of them.
+template <class A, int Rank>
+class launch_sums {
+public:
+    launch_sums(cudaStream_t stream, detail::operand<A, Rank> const& y, bool several)
+        : stream_(stream),
+          y_(y),
+          apart_(several && given(y) && y.kind != detail::element_traits<A>::kind),
+          memory_(stream, apart_ ? std::size_t(size_of(y)) * sizeof(A) : 0) {}
+
+    detail::operand<A, Rank> to() const {
+        if (!apart_) return y_;
+        return detail::operand<A, Rank>(view<A, Rank>(memory_.template at<A>(0), y_.extents));
+    }
+    void leave() const {
+        if (apart_) copy_on(stream_, to(), y_, y_.extents[Rank - 2]);
+    }
+
+    static index size_of(detail::operand<A, Rank> const& x) {
+        index size = 1;
+        for (index extent : x.extents) size *= extent;
+        return size;
+    }
+
+private:
+    cudaStream_t stream_;
+    detail::operand<A, Rank> const& y_;
+    bool apart_;
+    scratch memory_;
+};
+
+/// y = what the sweeps over e.x give; with `transposed` every sweep goes the other way.
+/// `finish(to)` may add to the sums.
+template <class A, int Rank, int CoefficientRank, class Finish>
+inline void encode_on(cudaStream_t stream, detail::encoding<A, Rank, CoefficientRank> const& e,
+                      detail::operand<A, Rank> const& y, bool transposed, bool more,
+                      Finish const& finish) {
+    auto const orders = detail::sweeps_of(e.direction);
+    bool const once = e.shape.axes() * index(orders.size()) == 1 &&
+                      e.exponentials() <= most_exponentials<A> && !more;
+    launch_sums<A, Rank> const sums(stream, y, !once);
+    auto const to = sums.to();
     bool begun = false;
     for (int k = 0; k < e.shape.axes(); ++k) {
-        for (detail::sweep_order const& order : orders) {
-            for (index first = 0; first < groups * group; first += group) {
-                auto const s = e.sweep_along(k, order);
-                auto const from = [&](auto const& x) {
-                    walked result(detail::lines_over_m(x, k));
-                    if (result.data != nullptr) result.data += first * result.along;
-                    return result;
-                };
-                sweep_call const c{walk_space(s.space),
-                                   walked(s.x),
-                                   walked(detail::lines_along(to, e.shape, k)),
-                                   from(e.b),
-                                   from(e.log_lambda),
-                                   from(e.in),
-                                   from(e.out),
-                                   int(std::min<index>(e.exponentials() - first, group)),
-                                   order.reversed,
-                                   order.strict,
-                                   std::exchange(begun, true)};
-                if (c.space.total == 0) continue;
-                walk_block const block(c.space.total, c.space.length, walk_block::threads);
-                with_elements<A>({c.x.kind, c.y.kind}, [&](auto elements) {
-                    sweep_lines<A, decltype(elements)>
-                        <<<block.blocks, block.shape(), 0, stream>>>(c);
-                });
-                expect("launch of sweep_lines", cudaGetLastError());
-            }
+        for (detail::sweep_order order : orders) {
+            order.reversed ^= transposed;
+            sweep_on(stream, e, e.b, to, k, order, std::exchange(begun, true));
         }
     }
-    if (!once && !wide) copy_on(stream, to, y, y.extents[Rank - 2]);
+    finish(to);
+    sums.leave();
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

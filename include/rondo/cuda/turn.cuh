@@ -14,7 +14,7 @@ namespace rondo::inline RONDO_ISA::cuda {
 using detail::basis_kind;
 
 /// A checked call as kernels take it. Rows are [batch, head, token]; with offsets a sequence is a
-/// part of the only row of tokens.
+/// part of the only row of tokens. On the way back x and y are the gradients of y and of x.
 template <class A>
 struct turn_plan {
     turn_kind kind;
@@ -26,13 +26,14 @@ struct turn_plan {
     // The heads of a sequence follow each other, where that is their order in memory; else, the
     // sequences of a head, whose angles are the same.
     bool heads_inside;
+    bool back = false;
     feature_kind feature = feature_kind::identity;
     index const* offsets = nullptr;
     index sequences = 0;
     basis_kind basis = basis_kind::identity;
     A const* vector = nullptr;         // of Householder, [head, channel]
     int const* basis_order = nullptr;  // [head, channel]
-    A const* matrix = nullptr;         // transposed
+    A const* matrix = nullptr;         // P transposed, behind it P where a call goes back
     int const* cycles = nullptr;       // of a permutation, [head, 4, block]
 
     __device__ int inner() const { return int(heads_inside ? heads : batch); }
@@ -54,16 +55,19 @@ struct turn_plan {
     }
 };
 
-/// The channels that angle i turns, and where their values go.
+/// The channels that angle i turns: of x `near`, and `far` where x has it; of y the same.
 struct turned_pair {
-    index from[2], to[2];
+    index near, far;
+    bool last, from_both, to_both;  // last: a channel without a partner
 
-    __device__ turned_pair(turn_kind kind, index i, index channels) {
-        bool const split = kind == turn_kind::half_split, doubled = kind == turn_kind::doubled;
-        from[0] = split || doubled ? i : 2 * i;
-        from[1] = split ? i + channels / 2 : doubled ? i : 2 * i + 1;
-        to[0] = from[0];
-        to[1] = doubled ? i + channels : from[1];
+    template <class A>
+    __device__ turned_pair(turn_plan<A> const& c, index i) {
+        bool const split = c.kind == turn_kind::half_split, doubled = c.kind == turn_kind::doubled;
+        last = i == c.angles.count;
+        near = split || doubled ? i : 2 * i;
+        far = split ? i + c.channels / 2 : doubled ? i + c.channels : 2 * i + 1;
+        from_both = !last && (!doubled || c.back);
+        to_both = !last && (!doubled || !c.back);
     }
 };
 
@@ -111,11 +115,9 @@ __global__ void __launch_bounds__(turn_threads)
     index const number = index(blockIdx.x) * turn_threads + threadIdx.x;
     if (number >= c.length * slots) return;
     index const token = number / slots, i = number % slots, place = c.place(token);
-    bool const last_channel = i == c.angles.count, doubled = c.kind == turn_kind::doubled;
-    turned_pair const pair(c.kind, i, c.channels);
-    bool const second = !doubled && !last_channel;
-    index const x_at[2] = {pair.from[0] * c.x.channel, pair.from[1] * c.x.channel};
-    index const y_at[2] = {pair.to[0] * c.y.channel, pair.to[1] * c.y.channel};
+    turned_pair const pair(c, i);
+    index const x_at[2] = {pair.near * c.x.channel, pair.far * c.x.channel};
+    index const y_at[2] = {pair.near * c.y.channel, pair.far * c.y.channel};
     index const first = index(blockIdx.y) * each, rows = c.batch * c.heads;
     int const count = int((first + each < rows ? first + each : rows) - first);
     int known = -1, number_of_row = int(first);
@@ -131,18 +133,18 @@ __global__ void __launch_bounds__(turn_threads)
                 load_raw<A, 2>(raw[j], row + x_at[0], x_kind);
             } else {
                 raw[j][0] = load_raw<A>(row + x_at[0], x_kind);
-                if (second) raw[j][1] = load_raw<A>(row + x_at[1], x_kind);
+                if (pair.from_both) raw[j][1] = load_raw<A>(row + x_at[1], x_kind);
             }
         }
 #pragma unroll
         for (int j = 0; j < pair_rows; ++j) {
             if (r + j >= count) continue;
             int const table = c.shared ? 0 : (number_of_row + j) / c.inner();
-            if (table != known && !last_channel) {
+            if (table != known && !pair.last) {
                 by = turn_of(c.places, c.angles, table, place, i);
                 known = table;
             }
-            bool const both = Words || second;
+            bool const both = Words || pair.from_both;
             A values[2] = {widen<A>(raw[j][0], x_kind), both ? widen<A>(raw[j][1], x_kind) : A(0)};
             rotate(by, values[0], values[1]);
             std::byte* const row = y.next();
@@ -150,22 +152,23 @@ __global__ void __launch_bounds__(turn_threads)
                 store<A, 2>(row + y_at[0], y_kind, values);
             } else {
                 store<A>(row + y_at[0], y_kind, values[0]);
-                if (!last_channel) store<A>(row + y_at[1], y_kind, values[1]);
+                if (pair.to_both) store<A>(row + y_at[1], y_kind, values[1]);
             }
         }
         number_of_row += pair_rows;
     }
 }
 
-/// P x of a warp's rows, [row, channel] in memory of its own.
+/// P x of a warp's rows, or with `back` P^T x: [row, channel] in memory of its own.
 template <class A>
 __device__ inline void apply_basis(turn_plan<A> const& c, A const* x, A* y, index const* heads,
-                                   int count, int lane) {
+                                   int count, int lane, bool back = false) {
     index const D = c.channels;
     if (c.basis == basis_kind::permutation) {
         for (int j = 0; j < count; ++j) {
             for (index d = lane; d < D; d += warp_size) {
-                y[j * D + d] = x[j * D + c.basis_order[heads[j] * D + d]];
+                index const other = c.basis_order[heads[j] * D + d];
+                y[j * D + (back ? other : d)] = x[j * D + (back ? d : other)];
             }
         }
     } else if (c.basis == basis_kind::householder) {
@@ -181,10 +184,11 @@ __device__ inline void apply_basis(turn_plan<A> const& c, A const* x, A* y, inde
             for (index d = lane; d < D; d += warp_size) y[j * D + d] = x[j * D + d] + factor * v[d];
         }
     } else {
+        A const* const matrix = back ? c.matrix + D * D : c.matrix;
         for (index e = lane; e < D; e += warp_size) {
             A sums[turn_rows] = {};
             for (index d = 0; d < D; ++d) {  // one entry serves all rows
-                A const entry = c.matrix[d * D + e];
+                A const entry = matrix[d * D + e];
 #pragma unroll
                 for (int j = 0; j < turn_rows; ++j) sums[j] += entry * x[j * D + d];
             }
@@ -242,19 +246,24 @@ __global__ void __launch_bounds__(turn_threads)
             }
             index const slots = c.angles.count + (c.leftover() ? 1 : 0);
             for (index i = lane; i < slots; i += warp_size) {
-                bool const last_channel = i == c.angles.count;
-                turned_pair const pair(c.kind, i, D);
-                bool const second = c.kind != turn_kind::doubled && !last_channel;
-                A a = from[pair.from[0]], b_value = second ? from[pair.from[1]] : A(0);
-                if (!last_channel) {
+                turned_pair const pair(c, i);
+                A a = from[pair.near], b_value = pair.from_both ? from[pair.far] : A(0);
+                if (!pair.last) {
                     rotate(turn_of(c.places, c.angles, c.shared ? 0 : heads[j], place, i), a,
                            b_value);
                 }
-                store<A>(y + pair.to[0] * c.y.channel, c.y.kind, a);
-                if (!last_channel) store<A>(y + pair.to[1] * c.y.channel, c.y.kind, b_value);
+                store<A>(y + pair.near * c.y.channel, c.y.kind, a);
+                if (pair.to_both) store<A>(y + pair.far * c.y.channel, c.y.kind, b_value);
             }
         }
     }
+}
+
+/// Whether pairs of 16-bit channels are words of memory.
+inline bool in_words(tensor const& x) {
+    auto const whole = [](index stride) { return stride % 4 == 0; };
+    return x.channel == 2 && whole(x.batch) && whole(x.head) && whole(x.time) &&
+           whole(index(reinterpret_cast<std::intptr_t>(x.data)));
 }
 
 /// Launches one of the two.
@@ -313,12 +322,6 @@ public:
     }
 
 private:
-    static bool in_words(tensor const& x) {
-        auto const whole = [](index stride) { return stride % 4 == 0; };
-        return x.channel == 2 && whole(x.batch) && whole(x.head) && whole(x.time) &&
-               whole(index(reinterpret_cast<std::intptr_t>(x.data)));
-    }
-
     turn_plan<A> plan_;
     bool whole_rows_;
     int warps_ = 0;

@@ -71,7 +71,6 @@ inline void dispatch_backward(Place const& place, adjoint_problem<A> const& call
         using L = lanes_that_turn<lanes_of<Place, A>, What.turned>;
         run_adjoint<L, What.decay>(call, threads_of(place));
     } else {
-        refuse_turned<What>();
         run_backward_on(place, composition_constant<What>{}, call);  // found where the place is
     }
 }

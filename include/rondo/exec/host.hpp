@@ -23,14 +23,6 @@ inline constexpr bool runs_on_host<exec::simd_t> = true;
 template <>
 inline constexpr bool runs_on_host<exec::openmp_t> = true;
 
-/// Gradients know places only on the processor.
-template <composition What>
-constexpr void refuse_turned() noexcept {
-    static_assert(!What.turned,
-                  "rondo: gradients with position::fused go with exec::serial, simd and openmp; "
-                  "elsewhere call position::lrpe or rope on q and k first");
-}
-
 template <class Place, class A>
 struct lanes_in {
     static_assert(runs_on_host<Place>,

@@ -176,9 +176,7 @@ public:
             detail::refuse(name, {"d_vector has ", to.vector.extents[1],
                                   " channels, expected none (0) without lrpe::householder"});
         }
-        request<A>(in.x, in, with)
-            .template backward<detail::lanes_of<Place, A>>(d_y, to.x, to.theta, to.vector,
-                                                           detail::threads_of(place));
+        request<A>(in.x, in, with).backward(place, d_y, to.x, to.theta, to.vector);
     }
 
     /// One token, at `.offset`. Views without the time axis.

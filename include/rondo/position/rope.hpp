@@ -81,9 +81,7 @@ public:
                   std::type_identity_t<rope_gradients<accumulator_t<T>>> const& to,
                   place_options const& with = {}) const {
         using A = accumulator_t<T>;
-        request<A>(in.x, with)
-            .template backward<detail::lanes_of<Place, A>>(d_y, to.x, {}, {},
-                                                           detail::threads_of(place));
+        request<A>(in.x, with).backward(place, d_y, to.x, {}, {});
     }
 
     /// One token, at `.offset`. Views without the time axis.

@@ -82,10 +82,10 @@ struct toeplitz_call {
         }
     }
 
-    template <class L>
-    void backward(tensor_type const& d_y, tensor_type const& d_x, coefficients const& d_b,
-                  coefficients const& d_log_lambda, tensor_type const& d_out,
-                  tensor_type const& d_in, int threads) const {
+    template <class Place>
+    void backward(Place const& place, tensor_type const& d_y, tensor_type const& d_x,
+                  coefficients const& d_b, coefficients const& d_log_lambda,
+                  tensor_type const& d_out, tensor_type const& d_in) const {
         check_call("d_y", d_y);
         check.present("d_y", d_y);
         check_state("d_out", d_out);
@@ -102,15 +102,25 @@ struct toeplitz_call {
         check_apart(check, "d_b", d_b, "d_log_lambda", d_log_lambda);
 
         tensor_type const d_y_inner = after(d_y, alone());
-        if (given(d_b) || given(d_log_lambda)) {
-            differentiate<L>(inner(), d_y_inner, d_out, d_b, d_log_lambda, threads);
-        }
-        if (!given(d_x) && !given(d_in)) return;
-        if (given(d_x)) copy_tokens<L>(d_y, d_x, alone());
+        tensor_type const d_x_inner = given(d_x) ? after(d_x, alone()) : tensor_type{};
         auto e = inner();
         e.x = d_y_inner;
         e.in = {};
-        back_to_x<L>(e, given(d_x) ? after(d_x, alone()) : tensor_type{}, d_out, d_in, threads);
+        if constexpr (runs_on_host<Place>) {
+            using L = lanes_of<Place, A>;
+            int const threads = threads_of(place);
+            if (given(d_b) || given(d_log_lambda)) {
+                differentiate<L>(inner(), d_y_inner, d_out, d_b, d_log_lambda, threads);
+            }
+            if (!given(d_x) && !given(d_in)) return;
+            if (given(d_x)) copy_tokens<L>(d_y, d_x, alone());
+            back_to_x<L>(e, d_x_inner, d_out, d_in, threads);
+        } else {
+            if (given(d_b) || given(d_log_lambda)) {
+                differentiate_on(place, inner(), d_y_inner, d_out, d_b, d_log_lambda);
+            }
+            encode_back_on(place, d_y, d_x, alone(), e, d_x_inner, d_out, d_in);
+        }
     }
 
 private:

@@ -147,8 +147,7 @@ public:
             d_out = with.d_out;
             d_in = with.d_in;
         }
-        c.template backward<detail::lanes_of<Place, A>>(d_y, to.x, to.b, to.log_lambda, d_out, d_in,
-                                                        detail::threads_of(place));
+        c.backward(place, detail::operand<A, Rank>(d_y), to.x, to.b, to.log_lambda, d_out, d_in);
     }
 
     /// One token: moves `state` on. Shapes: as forward's without the time axis.

@@ -88,9 +88,9 @@ struct turn_request {
         }
     }
 
-    template <class L>
-    void backward(operand<A, 4> const& d_y, operand<A, 4> const& d_x, operand<A, 2> const& d_theta,
-                  operand<A, 2> const& d_vector, int threads) const {
+    template <class Place>
+    void backward(Place const& place, operand<A, 4> const& d_y, operand<A, 4> const& d_x,
+                  operand<A, 2> const& d_theta, operand<A, 2> const& d_vector) const {
         turn_call<A> c = call();
         check.present("d_y", d_y);
         check_extents(check, "d_y", d_y, extents(c.width()), "x's, the channels as y has them");
@@ -105,7 +105,12 @@ struct turn_request {
         c.d_theta = d_theta;
         c.d_vector = d_vector;
         c.inverse = kind != turn_kind::doubled;
-        turn_backward<L>(c, basis_for<L>(c), threads);
+        if constexpr (runs_on_host<Place>) {
+            using L = lanes_of<Place, A>;
+            turn_backward<L>(c, basis_for<L>(c), threads_of(place));
+        } else {
+            turn_back_on(place, c, *this);
+        }
     }
 
 private:

@@ -26,25 +26,25 @@ __device__ inline A slope(feature_kind feature, A x) {
 /// A warp takes the gradient by a mapped row y to that by the row itself. With y = u / |u| it is
 /// (dy - y (y . dy)) / |u| before the slope.
 template <class A>
-__device__ inline void leave_mapped(call<A> const& c, std::byte const* from, tensor const& x,
-                                    A const* y, A const* d_y, std::byte* to, tensor const& d_x,
+__device__ inline void leave_mapped(feature_kind feature, index channels, std::byte const* from,
+                                    tensor const& x, A const* d_y, std::byte* to, tensor const& d_x,
                                     int lane) {
     A along = 0, squares = 0;
-    bool const unit = c.feature == feature_kind::silu_half_unit;
+    bool const unit = feature == feature_kind::silu_half_unit;
     auto const raw = [&](index d) { return load<A>(from + d * x.channel, x.kind); };
     if (unit) {
-        for (index d = lane; d < c.depth; d += warp_size) {
-            A const u = mapped(c.feature, raw(d));
+        for (index d = lane; d < channels; d += warp_size) {
+            A const u = mapped(feature, raw(d));
             squares += u * u;
-            along += y[d] * d_y[d];
+            along += u * d_y[d];
         }
-        along = sum_of_warp(along);
         squares = sum_of_warp(squares);
+        along = sum_of_warp(along) / squares;
     }
     A const inverse = unit ? A(1) / sqrt(squares) : A(1);
-    for (index d = lane; d < c.depth; d += warp_size) {
-        A const d_u = unit ? (d_y[d] - y[d] * along) * inverse : d_y[d];
-        store(to + d * d_x.channel, d_x.kind, d_u * slope(c.feature, raw(d)));
+    for (index d = lane; d < channels; d += warp_size) {
+        A const d_u = unit ? (d_y[d] - mapped(feature, raw(d)) * along) * inverse : d_y[d];
+        store(to + d * d_x.channel, d_x.kind, d_u * slope(feature, raw(d)));
     }
 }
 
@@ -57,14 +57,14 @@ __global__ void leave_rows(adjoint_call<A> const __grid_constant__ a) {
     if (at.head < c.query_heads) {
         if (a.d_q.data == nullptr) return;
         index const first = a.query(at.row, at.head) * c.depth;
-        leave_mapped(c, a.at(c.q, at.row, at.head), c.q, a.q + first, a.sum_q + first,
+        leave_mapped(c.feature, c.depth, a.at(c.q, at.row, at.head), c.q, a.sum_q + first,
                      a.at(a.d_q, at.row, at.head), a.d_q, at.lane);
         return;
     }
     index const head = at.head - c.query_heads, row = a.key(at.row, head);
     if (a.d_k.data != nullptr) {
         index const first = row * c.depth;
-        leave_mapped(c, a.at(c.k, at.row, head), c.k, a.k + first, a.sum_k + first,
+        leave_mapped(c.feature, c.depth, a.at(c.k, at.row, head), c.k, a.sum_k + first,
                      a.at(a.d_k, at.row, head), a.d_k, at.lane);
     }
     auto const whole = [&](tensor const& x, A const* from, index count) {
