@@ -91,21 +91,44 @@ inline void step(cudaStream_t stream, detail::problem<A> from) {
     forward(stream, from);
 }
 
+/// visit(the kernels that take a checked call of `backward`)
+template <class A, class Visit>
+inline void with_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from,
+                         Visit const& visit) {
+    if constexpr (std::is_same_v<A, float>) {
+        if (mirrored_adjoint x(stream, from); x.fits()) return visit(x);
+        if (window_adjoint x(stream, from); x.fits()) return visit(x);
+        if (channel_adjoint x(stream, from); x.fits()) return visit(x);
+        if (prefix_adjoint x(stream, from); x.fits()) return visit(x);
+    }
+    generic_adjoint<A> x(stream, from);
+    visit(x);
+}
+
 /// Computes a checked call of `backward`.
 template <class A>
 inline void backward(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
     if (from.call.sequences * from.call.query_heads == 0) return;
-    if constexpr (std::is_same_v<A, float>) {
-        mirrored_adjoint mirrored(stream, from);
-        if (mirrored.fits()) return mirrored();
-        window_adjoint window(stream, from);
-        if (window.fits()) return window();
-        channel_adjoint channels(stream, from);
-        if (channels.fits()) return channels();
-        prefix_adjoint prefix(stream, from);
-        if (prefix.fits()) return prefix();
-    }
-    generic_adjoint<A>(stream, from)();
+    with_adjoint(stream, from, [](auto& kernels) { kernels(); });
+}
+
+/// Bytes of device memory that a call of `backward` takes from the stream's pool, at its fullest.
+/// Errors: shape_error as backward; cuda_error without a device.
+template <detail::composition What, class T>
+inline std::size_t scratch_bytes(
+    attention_t<What> const&, std::type_identity_t<inputs<What, accumulator_t<T>>> const& in,
+    view<T, 4> const& d_o, std::type_identity_t<gradients<What, accumulator_t<T>>> const& to,
+    std::type_identity_t<detail::gradient_options_of<What, accumulator_t<T>>> const& with = {}) {
+    using A = accumulator_t<T>;
+    auto from = detail::check_backward<What, A>("attention backward", in,
+                                                detail::operand<A, 4>(d_o), to, with);
+    detail::take_places<What>("attention backward", from.call, with.at);
+    auto const passes = detail::passes_of(What);
+    from.call.passes = {passes.items.data(), passes.count};
+    std::size_t bytes = 0;
+    if (from.call.sequences * from.call.query_heads == 0) return bytes;
+    with_adjoint(nullptr, from, [&](auto& kernels) { bytes = kernels.scratch_bytes(); });
+    return bytes;
 }
 
 }  // namespace cuda
