@@ -25,6 +25,7 @@ std::vector<gradient_row> const& gradient_rows() {
         for_each_of(policies<none_t, constant_t, scalar_t, vector_t>{}, [&]<class Decay>(Decay) {
             add(policies<Decay, rd::anticausal_t>{});
             add(policies<Decay, on_write_t>{});
+            add(policies<Decay, rd::update::delta_t, on_write_t, rd::anticausal_t>{});
         });
         for_each_of(policies<additive_t, additive_scalar_t>{},
                     [&]<class Decay>(Decay) { add(policies<Decay, rd::anticausal_t>{}); });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/attention.hpp>
+#include <rondo/cuda/adjoint/delta.cuh>
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
@@ -100,6 +101,7 @@ inline void with_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& 
         if (window_adjoint x(stream, from); x.fits()) return visit(x);
         if (channel_adjoint x(stream, from); x.fits()) return visit(x);
         if (prefix_adjoint x(stream, from); x.fits()) return visit(x);
+        if (delta_adjoint x(stream, from); x.fits()) return visit(x);
     }
     generic_adjoint<A> x(stream, from);
     visit(x);
