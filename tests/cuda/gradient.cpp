@@ -202,6 +202,46 @@ TEST_CASE("gradients of sequences long enough for several blocks to share them")
     }
 }
 
+TEST_CASE("gradients of the delta rule in chunks: states, resets, strengths of 0") {
+    if (!present()) return;
+    for (gradient_row const& s : gradient_rows()) {
+        bool const plain = s.op.feature == oracle::feature::identity;
+        if (s.op.update != oracle::update::delta || !plain) continue;
+        random r("cuda delta gradients " + s.name);
+        for (auto [T, D, E] : {std::array<index, 3>{128, 64, 64},
+                               {130, 128, 128},
+                               {191, 72, 40},
+                               {100, 64, 128},
+                               {2048, 64, 64}}) {
+            for (bool resets : {false, true}) {
+                // The gradients of a head's gates have most of their terms in common: several heads
+                // make the norm of all a measure of their rounding.
+                index const batch = T < 1000 ? 2 : 1;
+                auto p = support::random_problem(r, s.op, {batch, 3, 3, T, D, E}, gates::mild);
+                bool const shared = s.op.decay == oracle::decay::constant;
+                for (double& g : p.gate) {
+                    if (resets && !shared && r.chance(0.02)) g = -oracle::infinity;
+                }
+                for (double& x : p.beta) x = resets && r.chance(0.2) ? 0 : x;
+                p.in = support::random_state(r, s.op, p.n);
+                auto call = support::random_gradient_call(r, p);
+                call.states = !resets;
+                arrangement const a{element::bfloat16, r.one_of({memory::bthd, memory::bhtd})};
+                if (T < 1000) {
+                    check(s, p, call, a);
+                    continue;
+                }
+                // The plain kernel in double is checked against the definition by other cases.
+                round_to(a.element, p);
+                round_to(a.element, call);
+                auto const want = s.backward(p, call, {element::float64});
+                check(describe(s, p, a), s.op, a.element, call, s.backward(p, call, a), want.to,
+                      true, size_of_terms(s, p, call));
+            }
+        }
+    }
+}
+
 TEST_CASE("a gradient on the device that is not wanted changes nothing but its own absence") {
     if (!present()) return;
     for (gradient_row const& s : gradient_rows()) {
@@ -322,7 +362,9 @@ TEST_CASE("gradients on the device are the same bits every time") {
     if (!present()) return;
     for (gradient_row const& s : gradient_rows()) {
         random r("cuda gradient bits " + s.name);
-        auto p = support::random_problem(r, s.op, {2, 4, 2, 200, 64, 64});
+        // Heads that share keys take other kernels than those that do not.
+        index const heads = r.integer(1, 2) * 2;
+        auto p = support::random_problem(r, s.op, {2, heads, 2, 200, 64, 64});
         auto call = support::random_gradient_call(r, p);
         call.states = false;
         for (element type : {element::float32, element::bfloat16}) {
@@ -339,6 +381,16 @@ TEST_CASE("gradients on the device are the same bits every time") {
                 CHECK(same(got.to.in.s, want.to.in.s));
             }
         }
+    }
+}
+
+TEST_CASE("backward takes as much memory as scratch_bytes says") {
+    if (!present()) return;
+    for (memory_use const& x : memory_of_backward()) {
+        INFO(x.name << ": " << x.promised << " bytes said, " << x.used << " taken");
+        std::size_t const rounding = 4096;  // of the pool, for all blocks of a call
+        CHECK(x.used <= x.promised + rounding);
+        CHECK(x.promised <= x.used + x.used / 2);
     }
 }
 

@@ -28,6 +28,13 @@ struct gradient_grid_row {
 std::vector<gradient_row> const& gradient_rows();
 std::vector<gradient_grid_row> const& gradient_grid_rows();
 
+/// Bytes that cuda::scratch_bytes says a call of backward takes, and those that it took.
+struct memory_use {
+    std::string name;
+    std::size_t promised, used;
+};
+std::vector<memory_use> memory_of_backward();
+
 /// Rounds to the element type, states to the accumulator's.
 void round_to(element type, gradient_call& call);
 

@@ -24,10 +24,9 @@ public:
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
             int const row = 2 * b_.lane + i;
-            steps_[i] = 0;
+            gates_[i] = 0;
             if (row >= count || !b_.c.gated) continue;
-            float const gate = cuda::load<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
-            steps_[i] = fmaxf(gate * log2_of_e, lowest);
+            gates_[i] = load_raw<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
         }
     }
 
@@ -35,7 +34,7 @@ public:
     __device__ void weigh(int stage) const {
         if (!present || !mine()) return;
         int const lane = b_.lane;
-        float const first = steps_[0], second = steps_[1];
+        float const first = step(0), second = step(1);
         float sum = first + second;
 #pragma unroll
         for (int step = 1; step < warp_size; step *= 2) {
@@ -59,11 +58,14 @@ public:
     }
 
 private:
+    __device__ float step(int i) const {
+        return fmaxf(widen<float>(gates_[i], b_.c.gate.kind) * log2_of_e, lowest);
+    }
     /// The last warp has the fewest scores to compute.
     __device__ bool mine() const { return b_.warp == Shape::warps - 1; }
 
     chunk_block<Shape> const& b_;
-    float steps_[2] = {0, 0};
+    raw_element<float> gates_[2] = {0, 0};  // nothing waits for them but their use
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

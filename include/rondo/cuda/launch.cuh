@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/attention.hpp>
+#include <rondo/cuda/adjoint/delta.cuh>
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/adjoint/turned.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
@@ -92,46 +93,83 @@ inline void step(cudaStream_t stream, detail::problem<A> from) {
     forward(stream, from);
 }
 
-/// Whether tensor cores take a call of `backward`, which they then do if that is asked for.
-template <class A>
-inline bool backward_in_tiles(cudaStream_t stream, detail::adjoint_problem<A> const& from,
-                              bool run) {
-    auto const takes = [&]<class Adjoint>(std::type_identity<Adjoint>) {
-        Adjoint adjoint(stream, from);
-        bool const fits = adjoint.fits();
-        if (fits && run) adjoint();
-        return fits;
-    };
-    return takes(std::type_identity<mirrored_adjoint<A>>{}) ||
-           takes(std::type_identity<window_adjoint<A>>{}) ||
-           takes(std::type_identity<channel_adjoint<A>>{}) ||
-           takes(std::type_identity<prefix_adjoint<A>>{});
+/// visit(the kernels that take a checked call of `backward`)
+template <class A, class Visit>
+inline void with_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from,
+                         Visit const& visit) {
+    if constexpr (std::is_same_v<A, float>) {
+        if (mirrored_adjoint x(stream, from); x.fits()) return visit(x);
+        if (window_adjoint x(stream, from); x.fits()) return visit(x);
+        if (channel_adjoint x(stream, from); x.fits()) return visit(x);
+        if (prefix_adjoint x(stream, from); x.fits()) return visit(x);
+        if (delta_adjoint x(stream, from); x.fits()) return visit(x);
+    }
+    generic_adjoint<A> x(stream, from);
+    visit(x);
 }
 
-template <class A>
-inline void backward_turned(cudaStream_t stream, detail::adjoint_problem<A> const& from);
+/// visit(the call on turned copies) of a call with fused positions. They are rounded to 16 bits
+/// only where tensor cores take them.
+template <class A, class Visit>
+inline void with_turned(cudaStream_t stream, detail::adjoint_problem<A> const& from,
+                        Visit const& visit) {
+    element const wide = detail::element_traits<A>::kind, given = from.call.o.kind;
+    if (given != wide) {
+        turned_adjoint<A> rounded(stream, from, given);
+        bool tiles = false;
+        with_adjoint(stream, rounded.inner(), [&]<class Kernels>(Kernels&) {
+            tiles = !std::is_same_v<Kernels, generic_adjoint<A>>;
+        });
+        if (tiles) return visit(rounded);
+    }
+    turned_adjoint<A> exact(stream, from, wide);
+    visit(exact);
+}
 
 /// Computes a checked call of `backward`.
 template <class A>
 inline void backward(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
     if (from.call.sequences * from.call.query_heads == 0) return;
-    if (from.call.what.turned) return backward_turned(stream, from);
-    if constexpr (std::is_same_v<A, float>) {
-        if (backward_in_tiles(stream, from, true)) return;
-    }
-    generic_adjoint<A>(stream, from)();
+    auto const run = [&](detail::adjoint_problem<A> const& call) {
+        with_adjoint(stream, call, [](auto& kernels) { kernels(); });
+    };
+    if (!from.call.what.turned) return run(from);
+    with_turned(stream, from, [&](turned_adjoint<A>& turned) { turned(run); });
 }
 
-/// The same with fused positions. Copies are rounded to 16 bits only where tensor cores take them.
+/// Bytes of device memory that `backward` takes from the stream's pool for a checked call.
 template <class A>
-inline void backward_turned(cudaStream_t stream, detail::adjoint_problem<A> const& from) {
-    auto const run = [&](detail::adjoint_problem<A> const& call) { backward(stream, call); };
-    element const wide = detail::element_traits<A>::kind, given = from.call.o.kind;
-    if constexpr (std::is_same_v<A, float>) {
-        turned_adjoint<A> rounded(stream, from, given);
-        if (given != wide && backward_in_tiles(stream, rounded.inner(), false)) return rounded(run);
+inline std::size_t backward_scratch(detail::adjoint_problem<A> const& from) {
+    std::size_t bytes = 0;
+    if (from.call.sequences * from.call.query_heads == 0) return bytes;
+    auto const add = [&](detail::adjoint_problem<A> const& call) {
+        with_adjoint(nullptr, call, [&](auto& kernels) { bytes += kernels.scratch_bytes(); });
+    };
+    if (from.call.what.turned) {
+        with_turned(nullptr, from, [&](turned_adjoint<A>& turned) {
+            bytes = turned.scratch_bytes();
+            add(turned.inner());
+        });
+    } else {
+        add(from);
     }
-    turned_adjoint<A>(stream, from, wide)(run);
+    return bytes;
+}
+
+/// Bytes of device memory that a call of `backward` takes from the stream's pool, at its fullest.
+/// Errors: shape_error as backward; cuda_error without a device.
+template <detail::composition What, class T>
+inline std::size_t scratch_bytes(
+    attention_t<What> const&, std::type_identity_t<inputs<What, accumulator_t<T>>> const& in,
+    view<T, 4> const& d_o, std::type_identity_t<gradients<What, accumulator_t<T>>> const& to,
+    std::type_identity_t<detail::gradient_options_of<What, accumulator_t<T>>> const& with = {}) {
+    using A = accumulator_t<T>;
+    auto from = detail::check_backward<What, A>("attention backward", in,
+                                                detail::operand<A, 4>(d_o), to, with);
+    detail::take_places<What>("attention backward", from.call, with.at);
+    auto const passes = detail::passes_of(What);
+    from.call.passes = {passes.items.data(), passes.count};
+    return backward_scratch(from);
 }
 
 }  // namespace cuda

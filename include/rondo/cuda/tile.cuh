@@ -125,6 +125,14 @@ struct tile {
         asm volatile("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address(row, pair)));
         return x;
     }
+    /// The piece with the columns [8 piece, 8 piece + 8) of a row.
+    __device__ uint4 get4(int row, int piece) const {
+        uint4 x;
+        asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                     : "r"(at(row, piece)));
+        return x;
+    }
     __device__ void set(int row, int pair, unsigned x) const {
         asm volatile("st.shared.b32 [%0], %1;" : : "r"(address(row, pair)), "r"(x) : "memory");
     }

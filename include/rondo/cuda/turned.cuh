@@ -69,9 +69,11 @@ public:
 
     /// Bytes of the copies, and of what making them takes.
     static std::size_t scratch_bytes(detail::problem<A> const& from) {
-        return copied_bytes(from, kind_of(from)) +
-               std::max(turn_bytes(from, from.q, from.query_heads),
-                        turn_bytes(from, from.k, from.heads));
+        return scratch_bytes(from, kind_of(from));
+    }
+    static std::size_t scratch_bytes(detail::problem<A> const& from, element kind) {
+        return copied_bytes(from, kind) + std::max(turn_bytes(from, from.q, from.query_heads),
+                                                   turn_bytes(from, from.k, from.heads));
     }
 
     static index batch_of(detail::problem<A> const& p) {

@@ -95,56 +95,48 @@ public:
         products_of_k_ = of_k;
     }
 
+    /// Bytes of device memory at its fullest.
+    std::size_t scratch_bytes() const {
+        std::size_t bytes = planned().all.bytes + prepared<float>::scratch_bytes(p_, 1);
+        if (from_.d_v.empty()) return bytes;
+        problem const call = of_values();
+        with_chunk_shape(call, [&]<class Shape>(Shape) {
+            bytes += chunk_launch<Shape>(nullptr, call).scratch_bytes(call);
+        });
+        return bytes;
+    }
+
     void operator()() {
-        bool const gates = from_.wants_gate();
-        index longest = 0;
-        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
-        slots_ = (longest + anchor_step - 1) / anchor_step;
-        index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
-        index const units = p_.sequences * p_.heads, entries = tokens * p_.heads * p_.depth;
-        bool const narrow = p_.depth <= 64 && p_.width <= 64;
-        index const widest = narrow ? 64 : 128;
-        layout all;
-        auto const take = [&](index floats, bool needed) {
-            return all.take(needed ? std::size_t(floats) * sizeof(float) : 0);
-        };
-        std::size_t const in = take(units * p_.depth * p_.width, p_.in.s != nullptr);
-        std::size_t const d_out = take(units * p_.depth * p_.width, from_.d_out.s != nullptr);
-        std::size_t const of_q = take(entries, gates), of_k = take(entries, gates);
-        std::size_t const states = take(units * slots_ * widest * widest, gates);
-        std::size_t const anchors = take(units * slots_ * p_.depth, gates);
-        segments_ = p_.offsets.empty() ? segments_of(units, longest) : 1;
-        index const runs = (slots_ + segments_ - 1) / segments_;
-        segments_ = (slots_ + runs - 1) / runs;
-        std::size_t const records = take(units * segments_ * widest * widest, segments_ > 1);
-        std::size_t const decays = take(units * segments_ * widest, segments_ > 1);
-        scratch const memory(stream_, all.bytes);
+        plan const at = planned();
+        bool const gates = from_.wants_gate(), narrow = is_narrow();
+        index const units = p_.sequences * p_.heads;
+        scratch const memory(stream_, at.all.bytes);
 
         prepared<float> ready(stream_, p_, 1);
         column_call walk{};
         ready.for_each_launch([&](call<float> const& c) { walk.c = c; });
         call<float> const plain = walk.c;
-        walk.slots = slots_;
-        walk.segments = int(segments_), walk.segment_length = int(runs * anchor_step);
-        if (segments_ > 1) {
-            walk.records = memory.at<float4>(records);
-            walk.decays = memory.at<float>(decays);
+        walk.slots = at.slots;
+        walk.segments = int(at.segments), walk.segment_length = int(at.runs * anchor_step);
+        if (at.segments > 1) {
+            walk.records = memory.at<float4>(at.records);
+            walk.decays = memory.at<float>(at.decays);
         }
-        if (gates) walk.states = memory.at<float4>(states);
+        if (gates) walk.states = memory.at<float4>(at.states);
         if (!from_.d_q.empty()) {
             walk.x = p_.o, walk.y = p_.v, walk.z = p_.k, walk.o = from_.d_q, walk.beside = p_.q;
-            walk.in = turned(memory, in, p_.in);
+            walk.in = turned(memory, at.in, p_.in);
             walk.gate_shift = shift(forth_, p_.what.on_write);
-            walk.products = gates ? memory.at<float>(of_q) : products_of_q_;
+            walk.products = gates ? memory.at<float>(at.of_q) : products_of_q_;
             launch(walk, narrow);
         }
         if (!from_.d_k.empty()) {
             walk.x = p_.v, walk.y = p_.o, walk.z = p_.q, walk.o = from_.d_k, walk.beside = p_.k;
-            walk.in = turned(memory, d_out, from_.d_out);
+            walk.in = turned(memory, at.d_out, from_.d_out);
             walk.c.passes[0] = back_;
             walk.gate_shift = shift(back_, !p_.what.on_write);
-            walk.products = gates ? memory.at<float>(of_k) : products_of_k_;
-            if (gates) walk.anchors = memory.at<float>(anchors);
+            walk.products = gates ? memory.at<float>(at.of_k) : products_of_k_;
+            if (gates) walk.anchors = memory.at<float>(at.anchors);
             walk.aligned = gates;
             launch(walk, narrow);
         }
@@ -156,13 +148,47 @@ public:
             });
         }
         if (!gates) return;
-        sum_channel_decays<<<blocks(units * slots_ * p_.depth), threads, 0, stream_>>>(
-            plain, memory.at<float>(of_q), memory.at<float>(of_k), memory.at<float>(anchors),
-            slots_, from_.d_gate);
+        sum_channel_decays<<<blocks(units * at.slots * p_.depth), threads, 0, stream_>>>(
+            plain, memory.at<float>(at.of_q), memory.at<float>(at.of_k),
+            memory.at<float>(at.anchors), at.slots, from_.d_gate);
         expect("launch of sum_channel_decays", cudaGetLastError());
     }
 
 private:
+    bool is_narrow() const { return p_.depth <= 64 && p_.width <= 64; }
+
+    /// Where the parts of the memory are, and how sequences are shared among blocks.
+    struct plan {
+        layout all;
+        std::size_t in, d_out, of_q, of_k, states, anchors, records, decays;
+        index slots, segments, runs;
+    };
+    plan planned() const {
+        bool const gates = from_.wants_gate();
+        index longest = 0;
+        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
+        index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
+        index const units = p_.sequences * p_.heads, entries = tokens * p_.heads * p_.depth;
+        index const widest = is_narrow() ? 64 : 128;
+        plan x{};
+        x.slots = (longest + anchor_step - 1) / anchor_step;
+        x.segments = p_.offsets.empty() ? segments_of(units, longest) : 1;
+        x.runs = (x.slots + x.segments - 1) / x.segments;
+        x.segments = (x.slots + x.runs - 1) / x.runs;
+        auto const take = [&](index floats, bool needed) {
+            return x.all.take(needed ? std::size_t(floats) * sizeof(float) : 0);
+        };
+        x.in = take(units * p_.depth * p_.width, p_.in.s != nullptr);
+        x.d_out = take(units * p_.depth * p_.width, from_.d_out.s != nullptr);
+        x.of_q = take(entries, gates);
+        x.of_k = take(entries, gates);
+        x.states = take(units * x.slots * widest * widest, gates);
+        x.anchors = take(units * x.slots * p_.depth, gates);
+        x.records = take(units * x.segments * widest * widest, x.segments > 1);
+        x.decays = take(units * x.segments * widest, x.segments > 1);
+        return x;
+    }
+
     /// Walked with the gates of the tokens before, what counts for the written token counts for the
     /// reader.
     static int shift(pass const& how, bool on_write) {
@@ -186,11 +212,11 @@ private:
                                         Shape::shared_bytes));
             auto const units = unsigned(p_.sequences * p_.heads);
             auto const run = [&](column_call const& how) {
-                kernel<<<units* unsigned(segments_), Shape::threads, Shape::shared_bytes,
+                kernel<<<units* unsigned(walk.segments), Shape::threads, Shape::shared_bytes,
                          stream_>>>(how);
                 expect("launch of column_walk", cudaGetLastError());
             };
-            if (segments_ > 1) {
+            if (walk.segments > 1) {
                 column_call states = walk;
                 states.leaves = true;
                 run(states);
@@ -221,7 +247,6 @@ private:
     detail::adjoint_problem<A> const& from_;
     problem const& p_;
     pass forth_{}, back_{};
-    index slots_ = 0, segments_ = 1;
     float *products_of_q_ = nullptr, *products_of_k_ = nullptr;
 };
 

@@ -25,7 +25,7 @@ public:
         plan(nullptr);
     }
 
-    std::size_t scratch_bytes() const { return bytes_.bytes; }
+    std::size_t scratch_bytes() const { return bytes_.bytes + prepared<A>::scratch_bytes(p_, 1); }
 
     void operator()() {
         scratch const memory(stream_, bytes_.bytes);

@@ -16,6 +16,7 @@
 /// not, for their scores are rounded the same way on both sides.
 #pragma once
 
+#include <rondo/cuda/adjoint/decays.cuh>
 #include <rondo/cuda/adjoint/generic.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/detail/passes.hpp>
@@ -62,56 +63,27 @@ static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
         }
         return all;
     };
-    // What counts for the gates up to a token, and for those behind it.
-    float up_to[2] = {0, 0}, behind[2] = {0, 0}, over = 0;
-    index tokens[2] = {0, 0};
-    bool known[2];
+    chunk_decays decays{};
     for (int i = 0; i < 2; ++i) {
         index const place = first + 2 * lane + i;
-        known[i] = place < where.length;
-        if (!known[i]) continue;
-        tokens[i] = token_at(c.passes[0], place, where.length);
-        index const row = where.batch * c.length + where.first + tokens[i];
+        decays.known[i] = place < where.length;
+        if (!decays.known[i]) continue;
+        index const token = decays.tokens[i] = token_at(c.passes[0], place, where.length);
+        index const row = where.batch * c.length + where.first + token;
         for (index g = 0; g < terms.group; ++g) {
             float2 const q = sum(terms.readers, row * c.query_heads + where.query_head + g);
             float2 const k = sum(terms.keys + g * terms.keys_of_reader, row * c.heads + where.head);
-            up_to[i] += q.x + ((q.y - q.x) - (k.y - k.x));
-            behind[i] += k.x;
+            decays.up_to[i] += q.x + ((q.y - q.x) - (k.y - k.x));
+            decays.behind[i] += k.x;
         }
     }
     for (index g = 0; first < where.length && g < terms.group; ++g) {
         float const* const from = terms.over + g * terms.over_of_reader;
         for (index part = 0; part < terms.parts; ++part) {
-            over += from[(unit * terms.slots + slot) * terms.parts + part];
+            decays.over += from[(unit * terms.slots + slot) * terms.parts + part];
         }
     }
-    // The sums of later and of earlier lanes.
-    float later = up_to[0] + up_to[1], earlier = behind[0] + behind[1];
-    for (int step = 1; step < warp_size; step *= 2) {
-        float const x = __shfl_down_sync(~0U, later, step);
-        float const y = __shfl_up_sync(~0U, earlier, step);
-        if (lane + step < warp_size) later += x;
-        if (lane >= step) earlier += y;
-    }
-    later = __shfl_down_sync(~0U, later, 1);
-    earlier = __shfl_up_sync(~0U, earlier, 1);
-    if (lane == warp_size - 1) later = 0;
-    if (lane == 0) earlier = 0;
-    // Between lanes' tokens: before the first, between the two and behind the second.
-    float const sums[3] = {over + earlier + (up_to[0] + up_to[1] + later),
-                           over + (earlier + behind[0]) + (up_to[1] + later),
-                           over + (earlier + behind[0] + behind[1]) + later};
-    float total = 0;
-    for (int i = 0; i < 2; ++i) {
-        if (!known[i]) continue;
-        float const gate = load<float>(where.key_side(c.gate, tokens[i]), c.gate.kind);
-        float const value = expf(gate) > 0 ? sums[c.on_write ? i + 1 : i] : 0;
-        total += value;
-        if (constant == nullptr) store(where.key_side(d_gate, tokens[i]), d_gate.kind, value);
-    }
-    if (constant == nullptr) return;
-    total = sum_of_warp(total);
-    if (lane == 0) constant[item] = total;
+    decays.leave(c, where, d_gate, constant == nullptr ? nullptr : constant + item);
 }
 
 /// A block adds up the gradient of the gate that all tokens of a head share.
@@ -171,6 +143,21 @@ public:
                fast(from_.d_v, of_values(0));
     }
 
+    /// Bytes of device memory at its fullest.
+    std::size_t scratch_bytes() const {
+        mirrored_adjoint planned = *this;
+        planned.plan();
+        std::size_t most = prepared<float>::scratch_bytes(p_, 1);
+        planned.for_each_call({}, {}, [&](which wanted, index, problem const& call) {
+            auto const count = [&]<class Shape>(Shape) {
+                most = std::max(most, chunk_launch<Shape>(nullptr, call).scratch_bytes(call));
+            };
+            gates() && wanted != which::values ? with_marks(call, count)
+                                               : with_chunk_shape(call, count);
+        });
+        return planned.bytes_.bytes + most;
+    }
+
     void operator()() {
         plan();
         scratch const memory(stream_, bytes_.bytes);
@@ -178,38 +165,43 @@ public:
         in.s = turned(memory, in_at_, p_.in);
         d_out.s = turned(memory, d_out_at_, from_.d_out);
         auto* const rows = group() > 1 ? memory.at<float>(rows_at_) : nullptr;
-        chunk_marks marks;
-        marks.slots = slots_;
-        if (!from_.d_q.empty()) {
-            problem const call = of_queries(in);
-            if (gates()) {
+        for_each_call(in, d_out, [&](which wanted, index g, problem const& call) {
+            chunk_marks marks;
+            marks.slots = slots_;
+            if (gates() && wanted == which::queries) {
                 marks.beside = p_.q;
                 marks.products = memory.at<float2>(readers_at_);
                 marks.states = memory.at<uint4>(states_at_);
+            } else if (gates() && wanted == which::keys) {
+                marks.beside = p_.k;
+                marks.products = memory.at<float2>(keys_at_) + g * keys_;
+                marks.states = memory.at<uint4>(states_at_);
+                marks.contractions = memory.at<float>(anchors_at_) + g * anchors_;
             }
-            compute(call, marks, nullptr);
-        }
-        for (index g = 0; g < group(); ++g) {
-            add_up(g);
-            if (!from_.d_k.empty()) {
-                if (gates()) {
-                    marks.beside = p_.k;
-                    marks.products = memory.at<float2>(keys_at_) + g * keys_;
-                    marks.contractions = memory.at<float>(anchors_at_) + g * anchors_;
-                }
-                compute(of_keys(g, g == 0 ? d_out : carried{}), marks, rows);
-            }
-        }
-        for (index g = 0; g < group() && !from_.d_v.empty(); ++g) {
-            add_up(g);
-            compute(of_values(g), {}, rows);
-        }
+            compute(call, marks, wanted == which::queries ? nullptr : rows);
+        });
         if (gates()) sum_gates(memory);
     }
 
 private:
     bool gates() const { return from_.wants_gate(); }
     index group() const { return p_.group(); }
+
+    enum class which : unsigned char { queries, keys, values };
+
+    /// visit(whose gradients, of which reader of a group, the call), in order.
+    template <class Visit>
+    void for_each_call(carried const& in, carried const& d_out, Visit const& visit) {
+        if (!from_.d_q.empty()) visit(which::queries, index(0), of_queries(in));
+        for (index g = 0; g < group() && !from_.d_k.empty(); ++g) {
+            add_up(g);
+            visit(which::keys, g, of_keys(g, g == 0 ? d_out : carried{}));
+        }
+        for (index g = 0; g < group() && !from_.d_v.empty(); ++g) {
+            add_up(g);
+            visit(which::values, g, of_values(g));
+        }
+    }
 
     /// The call whose readers are those of the forward pass.
     problem of_queries(carried const& in) const {

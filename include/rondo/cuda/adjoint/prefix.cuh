@@ -161,33 +161,27 @@ public:
                channel_adjoint(stream_, inner_).fits();
     }
 
+    /// Bytes of device memory at its fullest.
+    std::size_t scratch_bytes() const {
+        return planned().all.bytes + prepared<float>::scratch_bytes(p_, 1) +
+               channel_adjoint(stream_, inner_).scratch_bytes();
+    }
+
     void operator()() {
-        index longest = 0;
-        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
-        index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
-        index const entries = tokens * p_.heads * p_.depth;
-        prefix_call w{};
-        w.segments = (longest + prefix_segment - 1) / prefix_segment;
-        index const items = p_.sequences * p_.heads * w.segments * p_.depth;
-        layout all;
-        auto const take = [&](index count, std::size_t size) {
-            return all.take(std::size_t(count) * size);
-        };
+        plan const parts = planned();
         bool const gates = from_.wants_gate(), keys = !p_.k.ones;
-        std::size_t const weight = take(entries, 2), key = take(keys ? entries : 0, 2);
-        std::size_t const gate = take(entries, 2), d_key = take(entries, 2);
-        std::size_t const sums = take(items, sizeof(float2)), behind = take(items, sizeof(float2));
-        std::size_t const of_q = take(gates ? entries : 0, sizeof(float));
-        std::size_t const of_k = take(gates ? entries : 0, sizeof(float));
-        scratch const memory(stream_, all.bytes);
+        prefix_call w{};
+        w.segments = parts.segments;
+        index const items = p_.sequences * p_.heads * w.segments * p_.depth;
+        scratch const memory(stream_, parts.all.bytes);
         auto const at = [&](std::size_t offset) {
             return dense_rows(p_, memory.at<std::byte>(offset), p_.heads);
         };
-        w.weight = at(weight), w.gate = at(gate), w.d_key = at(d_key);
-        w.key = keys ? at(key) : w.weight;
+        w.weight = at(parts.weight), w.gate = at(parts.gate), w.d_key = at(parts.d_key);
+        w.key = keys ? at(parts.key) : w.weight;
         w.d_k = from_.d_k, w.d_gate = from_.d_gate;
-        w.sums = memory.at<float2>(sums), w.behind = memory.at<float2>(behind);
-        w.of_q = memory.at<float>(of_q), w.of_k = memory.at<float>(of_k);
+        w.sums = memory.at<float2>(parts.sums), w.behind = memory.at<float2>(parts.behind);
+        w.of_q = memory.at<float>(parts.of_q), w.of_k = memory.at<float>(parts.of_k);
         inner_.call.k = w.key, inner_.call.gate = w.gate;
         if (!inner_.d_k.empty()) inner_.d_k = w.d_key;
 
@@ -201,13 +195,39 @@ public:
         launch("launch of sum_prefixes", sum_prefixes);
         launch("launch of weigh_prefixes", weigh_prefixes);
         channel_adjoint walks(stream_, inner_);
-        if (gates) walks.leave_products(memory.at<float>(of_q), memory.at<float>(of_k));
+        if (gates) walks.leave_products(memory.at<float>(parts.of_q), memory.at<float>(parts.of_k));
         walks();
         if (gates) launch("launch of sum_behind", sum_behind);
         if (!inner_.d_k.empty()) launch("launch of leave_prefixes", leave_prefixes);
     }
 
 private:
+    /// Where the parts of the memory are.
+    struct plan {
+        layout all;
+        std::size_t weight, key, gate, d_key, sums, behind, of_q, of_k;
+        index segments;
+    };
+    plan planned() const {
+        index longest = 0;
+        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
+        index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
+        index const entries = tokens * p_.heads * p_.depth;
+        plan x{};
+        x.segments = (longest + prefix_segment - 1) / prefix_segment;
+        index const items = p_.sequences * p_.heads * x.segments * p_.depth;
+        auto const take = [&](index count, std::size_t size, bool needed = true) {
+            return x.all.take(needed ? std::size_t(count) * size : 0);
+        };
+        bool const gates = from_.wants_gate();
+        x.weight = take(entries, 2), x.key = take(entries, 2, !p_.k.ones);
+        x.gate = take(entries, 2), x.d_key = take(entries, 2);
+        x.sums = take(items, sizeof(float2)), x.behind = take(items, sizeof(float2));
+        x.of_q = take(entries, sizeof(float), gates);
+        x.of_k = take(entries, sizeof(float), gates);
+        return x;
+    }
+
     cudaStream_t stream_;
     detail::adjoint_problem<A> const& from_;
     problem const& p_;

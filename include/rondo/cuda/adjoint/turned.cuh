@@ -52,16 +52,19 @@ public:
           p_(from.call),
           kind_(kind),
           inner_(planned()),
-          memory_(stream, place(nullptr)) {
-        place(memory_.template at<std::byte>(0));
-    }
+          bytes_(place(nowhere())) {}
 
-    /// The call without positions; copies of inputs are not there yet.
+    /// The call without positions; its copies and their gradients are not there yet.
     detail::adjoint_problem<A> const& inner() const { return inner_; }
+
+    /// What this takes beside the call without positions.
+    std::size_t scratch_bytes() const { return bytes_ + operands::scratch_bytes(p_, kind_); }
 
     /// run(the call without positions) computes its gradients.
     template <class Run>
     void operator()(Run const& run) {
+        scratch const memory(stream_, bytes_);
+        place(memory.template at<std::byte>(0));
         operands const copies(stream_, p_, kind_);
         inner_.call = copies.call();
         run(inner_);
@@ -87,7 +90,11 @@ private:
         return result;
     }
 
-    /// Adds up the memory, or takes it.
+    /// Where gradients are while the call is planned: aligned as scratch is, and not null, which
+    /// would be a gradient that is not wanted.
+    static std::byte* nowhere() { return reinterpret_cast<std::byte*>(std::uintptr_t(4096)); }
+
+    /// Puts the gradients into memory; returns how much they need.
     std::size_t place(std::byte* memory) {
         layout all;
         auto const take = [&](tensor& to, bool wanted, tensor const& like) {
@@ -129,7 +136,7 @@ private:
     element kind_;
     detail::adjoint_problem<A> inner_;
     tensor mapped_q_, mapped_k_;
-    scratch memory_;
+    std::size_t bytes_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -237,28 +237,25 @@ public:
                known(from_.d_k) && known(from_.d_gate) && mirrored_adjoint(stream_, inner_).fits();
     }
 
+    /// Bytes of device memory at its fullest.
+    std::size_t scratch_bytes() const {
+        return planned().all.bytes + prepared<float>::scratch_bytes(p_, 1) +
+               mirrored_adjoint(stream_, inner_).scratch_bytes();
+    }
+
     void operator()() {
-        index longest = 0;
-        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
-        index const segments = (longest + window_segment - 1) / window_segment;
-        index const slots = p_.sequences * p_.heads * segments * p_.depth;
-        layout all;
-        auto const of_queries = std::size_t(tokens() * p_.query_heads * p_.depth) * 2;
-        auto const of_keys = std::size_t(tokens() * p_.heads * p_.depth) * 2;
-        std::size_t const q = all.take(of_queries), k = all.take(of_keys);
-        std::size_t const d_q = all.take(of_queries), d_k = all.take(of_keys);
-        std::size_t const parts = all.take(std::size_t(slots) * sizeof(float2));
-        std::size_t const sums = all.take(std::size_t(slots) * sizeof(float));
-        scratch const memory(stream_, all.bytes);
-        inner_.call.q.data = memory.at<std::byte>(q);
-        inner_.call.k.data = memory.at<std::byte>(k);
-        if (!inner_.d_q.empty()) inner_.d_q.data = memory.at<std::byte>(d_q);
-        if (!inner_.d_k.empty()) inner_.d_k.data = memory.at<std::byte>(d_k);
+        plan const at = planned();
+        index const segments = at.segments;
+        scratch const memory(stream_, at.all.bytes);
+        inner_.call.q.data = memory.at<std::byte>(at.q);
+        inner_.call.k.data = memory.at<std::byte>(at.k);
+        if (!inner_.d_q.empty()) inner_.d_q.data = memory.at<std::byte>(at.d_q);
+        if (!inner_.d_k.empty()) inner_.d_k.data = memory.at<std::byte>(at.d_k);
 
         window_call w{};
         w.q = inner_.call.q, w.k = inner_.call.k, w.d_q = inner_.d_q, w.d_k = inner_.d_k;
         w.to_q = from_.d_q, w.to_k = from_.d_k, w.to_gate = from_.d_gate;
-        w.parts = memory.at<float2>(parts), w.sums = memory.at<float>(sums);
+        w.parts = memory.at<float2>(at.parts), w.sums = memory.at<float>(at.sums);
         w.segments = segments;
         prepared<float> ready(stream_, p_, 1);
         ready.for_each_launch([&](call<float> const& c) { w.c = c; });
@@ -277,6 +274,27 @@ public:
     }
 
 private:
+    /// Where the parts of the memory are.
+    struct plan {
+        layout all;
+        std::size_t q, k, d_q, d_k, parts, sums;
+        index segments;
+    };
+    plan planned() const {
+        index longest = 0;
+        for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
+        plan x{};
+        x.segments = (longest + window_segment - 1) / window_segment;
+        auto const slots = std::size_t(p_.sequences * p_.heads * x.segments * p_.depth);
+        auto const of_queries = std::size_t(tokens() * p_.query_heads * p_.depth) * 2;
+        auto const of_keys = std::size_t(tokens() * p_.heads * p_.depth) * 2;
+        x.q = x.all.take(of_queries), x.k = x.all.take(of_keys);
+        x.d_q = x.all.take(of_queries), x.d_k = x.all.take(of_keys);
+        x.parts = x.all.take(slots * sizeof(float2));
+        x.sums = x.all.take(slots * sizeof(float));
+        return x;
+    }
+
     index tokens() const { return (p_.offsets.empty() ? p_.sequences : 1) * p_.length; }
 
     cudaStream_t stream_;

@@ -1,0 +1,56 @@
+/// @file
+/// The gradients of a delta update in three steps: a walk forwards leaves what every chunk finds
+/// and writes, a walk back what finds and reads it, and one block a chunk makes of these the
+/// gradients, no block waiting for another. With P_ij = w(i, j) (q_i . k_j), the T = (1 + A)^-1 of
+/// chunk_delta.cuh and L as there:
+///
+///     U  = T beta (V - e^L K S),               S' = e^(L_end) S + (e^(L_end - L) K)^T U
+///     R  = T^T (P^T dO + e^(L_end - L) K dS'), dS = e^(L_end) dS' + (e^L Q)^T dO - (e^L K)^T beta
+///     R
+///
+/// and dv = beta R, dbeta_t = R_t . u_t / beta_t. Queries and keys are those of an outer update of
+/// the values U, with the keys as one more set of readers, whose outputs have the gradient -beta R.
+/// (Yang et al. 2024, "Parallelizing linear transformers with the delta rule over sequence
+/// length".)
+#pragma once
+
+#include <rondo/cuda/adjoint/call.cuh>
+#include <rondo/cuda/chunk_delta.cuh>
+#include <rondo/cuda/chunk_leave.cuh>
+#include <rondo/cuda/chunk_solve.cuh>
+#include <rondo/cuda/tuning.cuh>
+
+namespace rondo::inline RONDO_ISA::cuda {
+
+/// The walks: a block takes 64 columns of the state of one head.
+template <int Side>
+using delta_walk_shape = chunk_shape<__nv_bfloat16, weighing::token, Side, 16, 4, true>;
+
+/// What the kernels share; queries and keys have as many heads.
+struct delta_call {
+    call<float> c;  // its output is the gradient handed in
+    tensor d_q, d_k, d_v, d_gate, d_beta;
+    detail::carried<float> d_out, d_in;
+    solved_chunks solved;
+    // Of each chunk, transposed: [key head, slot, column, ..] in bfloat16.
+    std::byte *states, *d_states;    // [.., depth]: S in front of it, dS' behind it
+    std::byte *updates, *d_updates;  // [.., token]: U and R
+    index columns;                   // of these, whole tiles
+    float* constant;                 // [key head, slot]: of the gradient of a gate of all tokens
+
+    __device__ index slot(location const& where, int number) const {
+        int const rows = most_chunk_rows;
+        return where.head * solved.slots + solved_chunks::first(c, where.sequence, rows) + number;
+    }
+};
+
+/// Packed pairs of four tiles of 8 columns, two neighbours a lane, as one row of 32: 16 bytes a
+/// lane. False for the lanes whose columns begin at `end` or behind it.
+__device__ inline void store_quads(std::byte* row, unsigned (&x)[4], int lane, int column,
+                                   int end) {
+    gather_neighbours(x, lane);
+    int const mine = column + 8 * (lane % 4);
+    if (mine < end) *reinterpret_cast<uint4*>(row + mine * 2) = {x[0], x[1], x[2], x[3]};
+}
+
+}  // namespace rondo::inline RONDO_ISA::cuda
