@@ -30,20 +30,23 @@ public:
             int const row = b_.lane + i * warp_size;
             x_[i] = 0;
             if (row >= count) continue;
-            x_[i] = cuda::load<float>(b_.beta_rows[tokens[row]], b_.c.beta.kind);
+            x_[i] = load_raw<float>(b_.beta_rows[tokens[row]], b_.c.beta.kind);
         }
     }
     __device__ void leave(int stage) const {
         if constexpr (present) {
             if (b_.warp != 0) return;
 #pragma unroll
-            for (int i = 0; i < 2; ++i) b_.notes.strength[stage][b_.lane + i * warp_size] = x_[i];
+            for (int i = 0; i < 2; ++i) {
+                b_.notes.strength[stage][b_.lane + i * warp_size] =
+                    widen<float>(x_[i], b_.c.beta.kind);
+            }
         }
     }
 
 private:
     chunk_block<Shape> const& b_;
-    float x_[2] = {0, 0};
+    raw_element<float> x_[2] = {0, 0};
 };
 
 /// Where the solved chunks of a call are: [key head, slot], sequences one after the other.
