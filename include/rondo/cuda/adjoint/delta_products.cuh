@@ -281,7 +281,7 @@ private:
     __device__ void multiply_states(uint4 const (&behind)[own_pieces]) const {
         float sum = 0;
         for_pieces([&](int i, int row, int piece) {
-            uint4 const x = behind[i], y = s().get4(row, piece);
+            uint4 const x = behind[i], y = s().get_piece(row, piece);
             sum += product(x.x, y.x) + product(x.y, y.y) + (product(x.z, y.z) + product(x.w, y.w));
         });
         sum = sum_of_warp(sum) * weights_.carry;
