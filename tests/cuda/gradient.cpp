@@ -212,6 +212,7 @@ TEST_CASE("gradients of the delta rule in chunks: states, resets, strengths of 0
                                {130, 128, 128},
                                {191, 72, 40},
                                {100, 64, 128},
+                               {70, 64, 136},
                                {2048, 64, 64}}) {
             for (bool resets : {false, true}) {
                 // The gradients of a head's gates have most of their terms in common: several heads

@@ -63,15 +63,15 @@ public:
         if (!present || !how.write) return true;
         int const thread = anew(int(threadIdx.x)), pair = thread % pairs, part = thread / pairs;
         int const begin = part * part_rows, end = begin + part_rows;
-        auto const logits = b_.gate(stage);
+        auto const logits = b_.gate(stage).column_from(begin, pair);
         bool const outside = 2 * pair >= b_.c.depth;
 
         auto const inside = [=](int row) { return row >= first && row < last; };
         unsigned const low = pack<T>(nothing, nothing);
         unsigned top_logits = low;
-#pragma unroll 4
+#pragma unroll 8
         for (int i = 0; i < part_rows; ++i) {
-            unsigned const z = logits.get(begin + i, pair);
+            unsigned const z = logits.get(i);
             top_logits = larger<T>(top_logits, inside(begin + i) ? z : low);
         }
         float2 const highest = unpack<T>(top_logits);
@@ -80,7 +80,7 @@ public:
         for (int row = begin; row < end && (earliest.x == nothing || earliest.y == nothing);
              ++row) {
             if (!inside(row)) continue;
-            float2 const z = unpack<T>(logits.get(row, pair));
+            float2 const z = unpack<T>(logits.get(row - begin));
             earliest = {earliest.x == nothing ? z.x : earliest.x,
                         earliest.y == nothing ? z.y : earliest.y};
         }
@@ -127,11 +127,7 @@ public:
 
 private:
     /// No window, no weight: 0 instead of 1 / 0.
-    static __device__ float inverse(float sum) {
-        float result;
-        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(sum));
-        return sum > 0 ? result : 0;
-    }
+    static __device__ float inverse(float sum) { return sum > 0 ? reciprocal(sum) : 0; }
     static __device__ float2 pair_of(float const* x, int pair) {
         return *reinterpret_cast<float2 const*>(x + 2 * pair);
     }
@@ -141,38 +137,39 @@ private:
 
     __device__ float2 weigh_keys(int stage, int first, int last, int begin, int pair,
                                  float2 reference) const {
-        auto const logits = b_.gate(stage), keys = b_.k(stage);
+        auto const logits = b_.gate(stage).column_from(begin, pair);
+        auto const keys = b_.k(stage).column_from(begin, pair);
         float2 sum{};
         // exp(z - reference), the reference in base 2
         float2 const shift{-reference.x * log2_of_e, -reference.y * log2_of_e};
-#pragma unroll 4
+#pragma unroll 8
         for (int i = 0; i < part_rows; ++i) {
             int const row = begin + i;
             bool const inside = row >= first && row < last;
-            float2 const z = unpack<T>(logits.get(row, pair));
+            float2 const z = unpack<T>(logits.get(i));
             unsigned const weights = inside ? pack<T>(power_of_2(fmaf(z.x, log2_of_e, shift.x)),
                                                       power_of_2(fmaf(z.y, log2_of_e, shift.y)))
                                             : 0;
             float2 const w = unpack<T>(weights);
             sum = {sum.x + w.x, sum.y + w.y};
-            logits.set(row, pair, weights);
+            logits.set(i, weights);
             if (b_.c.k.ones) continue;
-            float2 const k = unpack<T>(keys.get(row, pair));
-            keys.set(row, pair, pack<T>(k.x * w.x, k.y * w.y));
+            float2 const k = unpack<T>(keys.get(i));
+            keys.set(i, pack<T>(k.x * w.x, k.y * w.y));
         }
         return sum;
     }
 
     __device__ void divide_queries(int stage, int begin, int pair, float2 running) const {
-        auto const weights = b_.gate(stage), queries = b_.q(stage);
+        auto const weights = b_.gate(stage).column_from(begin, pair);
+        auto const queries = b_.q(stage).column_from(begin, pair);
         // Weights outside of the window are 0, and what their queries become is not left.
-#pragma unroll 4
+#pragma unroll 8
         for (int i = 0; i < part_rows; ++i) {
-            int const row = begin + i;
-            float2 const w = unpack<T>(weights.get(row, pair));
+            float2 const w = unpack<T>(weights.get(i));
             running = {running.x + w.x, running.y + w.y};
-            float2 const q = unpack<T>(queries.get(row, pair));
-            queries.set(row, pair, pack<T>(q.x * inverse(running.x), q.y * inverse(running.y)));
+            float2 const q = unpack<T>(queries.get(i));
+            queries.set(i, pack<T>(q.x * inverse(running.x), q.y * inverse(running.y)));
         }
     }
 

@@ -11,18 +11,6 @@ struct chunk_span {
     int begin, count;
 };
 
-/// The rows of one head by token. 32-bit numbers make an address one instruction; calls with
-/// longer sequences or wider steps go elsewhere.
-struct head_rows {
-    std::byte* first;
-    int step;
-
-    __device__ std::byte* operator[](int token) const { return first + wide(token) * step; }
-
-private:
-    static __device__ long long wide(int x) { return x; }
-};
-
 /// The order in which a pass meets its tokens, noted two chunks ahead: the loads of a chunk then
 /// find theirs in shared memory, whether they follow time or a path.
 template <class Shape>
@@ -46,14 +34,14 @@ public:
     }
 
     __device__ void note(int number) {
-        for (int row = threadIdx.x; row < Shape::rows; row += Shape::threads) {
-            // Rows beyond the end are loaded as zeros, from an address that exists.
-            int const place = begin_of(number) + row;
-            int const known = place < last_ ? place : last_ - 1;
-            int const walked = how_.reversed ? length_ - 1 - known : known;
-            notes_.token[number % 3][row] =
-                how_.order == nullptr ? walked : int(how_.order[walked]);
-        }
+        static_assert(Shape::threads >= Shape::rows);
+        int const row = threadIdx.x;
+        if (row >= Shape::rows) return;
+        // Rows beyond the end are loaded as zeros, from an address that exists.
+        int const place = begin_of(number) + row;
+        int const known = place < last_ ? place : last_ - 1;
+        int const walked = how_.reversed ? length_ - 1 - known : known;
+        notes_.token[number % 3][row] = how_.order == nullptr ? walked : int(how_.order[walked]);
     }
     __device__ int const* tokens(int number) const { return notes_.token[number % 3]; }
 
@@ -74,29 +62,42 @@ struct chunk_block {
     using notes_type = chunk_notes<Shape>;
 
     call<float> const& c;
-    location where;
     index column, tiles;  // the block's first column, and how many blocks share the columns
     int lane, warp;
     unsigned base;
     notes_type& notes;
-    head_rows q_rows, k_rows, v_rows, gate_rows, beta_rows, o_rows;
+    // In shared memory: registers are for sums, and spilled ones would come from far away.
+    location const& where;
+    head_rows const &q_rows, &k_rows, &v_rows, &gate_rows, &beta_rows, &o_rows;
 
+    /// The block meets here.
     __device__ chunk_block(call<float> const& what, location const& at, index first, index count,
                            char* shared)
         : c(what),
-          where(at),
           column(first),
           tiles(count),
           lane(threadIdx.x % warp_size),
           warp(threadIdx.x / warp_size),
           base(shared_address(shared)),
           notes(*reinterpret_cast<notes_type*>(shared + Shape::tile_bytes(what.k.ones))),
-          q_rows{at.query_side(what.q, 0), int(what.q.time)},
-          k_rows{at.key_side(what.k, 0), int(what.k.time)},
-          v_rows{at.key_side(what.v, 0) + first * 2, int(what.v.time)},
-          gate_rows{at.key_side(what.gate, 0), int(what.gate.time)},
-          beta_rows{at.key_side(what.beta, 0), int(what.beta.time)},
-          o_rows{at.query_side(what.o, 0) + first * 2, int(what.o.time)} {}
+          where(notes.where),
+          q_rows(notes.q),
+          k_rows(notes.k),
+          v_rows(notes.v),
+          gate_rows(notes.gate),
+          beta_rows(notes.beta),
+          o_rows(notes.o) {
+        if (threadIdx.x == 0) {
+            notes.where = at;
+            notes.q = {at.query_side(what.q, 0), int(what.q.time)};
+            notes.k = {at.key_side(what.k, 0), int(what.k.time)};
+            notes.v = {at.key_side(what.v, 0) + first * 2, int(what.v.time)};
+            notes.gate = {at.key_side(what.gate, 0), int(what.gate.time)};
+            notes.beta = {at.key_side(what.beta, 0), int(what.beta.time)};
+            notes.o = {at.query_side(what.o, 0) + first * 2, int(what.o.time)};
+        }
+        __syncthreads();
+    }
 
     using depth_tile = typename Shape::depth_tile;
     using width_tile = typename Shape::width_tile;
@@ -129,13 +130,20 @@ struct chunk_block {
 
     /// Asks for the tiles of a chunk.
     __device__ void load(int stage, pass const& how, int const* tokens, int count) const {
-        int const depth = int(c.depth);
-        if (how.read) load(q(stage), q_rows, depth, tokens, count);
+        portion<Shape::depth> const mine(tokens, count);
+        int const of_depth = mine.known(int(c.depth));
+        if (how.read) copy(q(stage), q_rows, mine, of_depth);
         if (!how.write) return;
-        if (!c.k.ones) load(k(stage), k_rows, depth, tokens, count);
-        load(v(stage), v_rows, int(c.width - column), tokens, count);
+        if (!c.k.ones) copy(k(stage), k_rows, mine, of_depth);
         if constexpr (Shape::per_channel) {
-            load(gate(stage), gate_rows, depth, tokens, count, c.gate_shift);
+            portion<Shape::depth> shifted = mine;
+            shifted.move(c.gate_shift, int(where.length));
+            copy(gate(stage), gate_rows, shifted, of_depth);
+        }
+        if constexpr (Shape::width == Shape::depth) {
+            copy(v(stage), v_rows, mine, mine.known(int(c.width - column)));
+        } else {
+            load(v(stage), v_rows, int(c.width - column), tokens, count);
         }
     }
 
@@ -169,49 +177,119 @@ struct chunk_block {
         }
     }
 
-    /// Maps the queries or keys of a chunk; channels beyond the depth stay 0.
+    /// Maps the queries or keys of a chunk; channels beyond the depth, which is a multiple of 8,
+    /// stay 0.
     __device__ void map(depth_tile const& x) const {
-        constexpr int pairs = Shape::depth / 2 / warp_size;
-        for (int row = warp; row < Shape::rows; row += Shape::warps) {
-            float2 values[pairs];
-            float squares = 0;
-#pragma unroll
-            for (int i = 0; i < pairs; ++i) {
-                int const pair = lane + i * warp_size;
-                float2 const raw = unpack<element_type>(x.get(row, pair));
-                bool const inside = 2 * pair < c.depth;
-                values[i].x = inside ? mapped(c.feature, raw.x) : 0;
-                values[i].y = inside ? mapped(c.feature, raw.y) : 0;
-                squares += values[i].x * values[i].x + values[i].y * values[i].y;
-            }
-            float const unit =
-                c.feature == feature_kind::silu_half_unit ? rsqrtf(sum_of_warp(squares)) : 1;
-#pragma unroll
-            for (int i = 0; i < pairs; ++i) {
-                x.set(row, lane + i * warp_size,
-                      pack<element_type>(unit * values[i].x, unit * values[i].y));
-            }
+        auto const with_sigmoid = [](float y, float more) {
+            return fmaf(y, reciprocal(1 + power_of_2(-log2_of_e * y)), more);
+        };
+        switch (c.feature) {
+            case feature_kind::elu_plus_one:
+                return map(x, [](float y) { return y > 0 ? y + 1 : power_of_2(log2_of_e * y); });
+            case feature_kind::silu: return map(x, [=](float y) { return with_sigmoid(y, 0); });
+            case feature_kind::exp:
+                return map(x, [](float y) { return power_of_2(log2_of_e * y); });
+            case feature_kind::relu: return map(x, [](float y) { return fmaxf(y, 0); });
+            case feature_kind::silu_half_unit:
+                return map(x, [=](float y) { return with_sigmoid(y, 0.5F); });
+            default: return;
         }
     }
 
     /// Asks for the rows of some tokens; those beyond `count` and the channels beyond theirs are 0.
     template <int Columns>
     __device__ void load(tile<element_type, Columns> const& to, head_rows const& from, int channels,
-                         int const* tokens, int count, int shift = 0) const {
-        constexpr int pieces = Columns / 8, step = Shape::threads / pieces;
-        static_assert(step % 8 == 0, "the permutation of pieces repeats every 8 rows");
-        int const piece = threadIdx.x % pieces, first = threadIdx.x / pieces;
-        int const present = piece * 8 < channels ? count : 0;
-        unsigned const target = to.at(first, piece);
-        head_rows const source{from.first + piece * 16, from.step};
+                         int const* tokens, int count) const {
+        portion<Columns> const mine(tokens, count);
+        copy(to, from, mine, mine.known(channels));
+    }
+
+private:
+    /// A thread takes 8 channels of some rows, which neighbours share. All of its rows are on their
+    /// way before the first is mapped.
+    template <class Map>
+    __device__ void map(depth_tile const& x, Map const& mapped_to) const {
+        constexpr int pieces = Shape::depth / 8, step = Shape::threads / pieces;
+        constexpr int size = Shape::rows / step;
+        int const thread = anew(int(threadIdx.x)), piece = thread % pieces;
+        int const first = thread / pieces;
+        bool const inside = 8 * piece < c.depth;
+        bool const unit = c.feature == feature_kind::silu_half_unit;
+        uint4 rows[size];
 #pragma unroll
-        for (int i = 0; i < Shape::rows / step; ++i) {
-            int const row = first + i * step;
-            int const token = tokens[row] + shift;
-            bool const known =
-                row < present && (shift == 0 || (token >= 0 && token < int(where.length)));
-            copy_ahead(target + unsigned(i * step * tile<element_type, Columns>::row_bytes),
-                       source[token], known);
+        for (int i = 0; i < size; ++i) rows[i] = x.get_piece(first + i * step, piece);
+#pragma unroll
+        for (int i = 0; i < size; ++i) {
+            unsigned* const pairs[4] = {&rows[i].x, &rows[i].y, &rows[i].z, &rows[i].w};
+            float2 values[4];
+            float squares = 0;
+#pragma unroll
+            for (int p = 0; p < 4; ++p) {
+                float2 const raw = unpack<element_type>(*pairs[p]);
+                values[p] = {mapped_to(raw.x), mapped_to(raw.y)};
+                squares += values[p].x * values[p].x + values[p].y * values[p].y;
+            }
+            float factor = 1;
+            if (unit) {
+                squares = inside ? squares : 0;
+#pragma unroll
+                for (int s = 1; s < pieces; s *= 2) squares += __shfl_xor_sync(~0U, squares, s);
+                factor = rsqrtf(squares);
+            }
+            if (!inside) factor = 0;
+#pragma unroll
+            for (int p = 0; p < 4; ++p) {
+                *pairs[p] = pack<element_type>(factor * values[p].x, factor * values[p].y);
+            }
+            x.set_piece(first + i * step, piece, rows[i]);
+        }
+    }
+
+    /// What a thread copies of tiles: a piece of some rows. Their tokens are looked up before any
+    /// copy is on its way, and once for all tiles.
+    template <int Columns>
+    struct portion {
+        using tile_type = tile<element_type, Columns>;
+        static constexpr int pieces = Columns / 8, step = Shape::threads / pieces;
+        static constexpr int size = Shape::rows / step;
+        static_assert(step % 8 == 0, "the permutation of pieces repeats every 8 rows");
+        int piece, first, count;
+        unsigned place;  // of the first row's piece in a tile
+        int token[size];
+        bool absent[size] = {};
+
+        __device__ portion(int const* tokens, int known) : count(known) {
+            int const thread = anew(int(threadIdx.x));
+            piece = thread % pieces, first = thread / pieces;
+            place = tile_type{0}.at(first, piece);
+#pragma unroll
+            for (int i = 0; i < size; ++i) token[i] = tokens[first + i * step];
+        }
+        /// On to the tokens beside those, none beyond the sequence.
+        __device__ void move(int shift, int length) {
+            if (shift == 0) return;
+#pragma unroll
+            for (int i = 0; i < size; ++i) {
+                token[i] += shift;
+                absent[i] = token[i] < 0 || token[i] >= length;
+            }
+        }
+        /// Row i is there if i * step is less than this.
+        __device__ int known(int channels) const {
+            return (piece * 8 < channels ? count : 0) - first;
+        }
+    };
+
+    template <int Columns>
+    __device__ static void copy(tile<element_type, Columns> const& to, head_rows const& from,
+                                portion<Columns> const& mine, int known) {
+        using part = portion<Columns>;
+        head_rows const source{from.first + mine.piece * 16, from.step};
+        unsigned const target = to.base + mine.place;
+#pragma unroll
+        for (int i = 0; i < part::size; ++i) {
+            copy_ahead(target + unsigned(i * part::step * part::tile_type::row_bytes),
+                       source[mine.token[i]], i * part::step < known && !mine.absent[i]);
         }
     }
 };

@@ -8,14 +8,15 @@
 /// whose outer factors, never above 1, go into queries and keys once; only the middle one, above 1
 /// when b = a, depends on the pair of pieces. Within a piece it may reach exp(limit): a chunk with
 /// stronger decays is walked in windows that begin at the strong ones. The first decay of a window
-/// concerns the state alone, so a reset is exact.
+/// concerns the state alone, so a reset is exact. Where all of a chunk stays within the limit it is
+/// one piece: B is its end for all readers and keys, and no factor is left between them.
 #pragma once
 
 #include <rondo/cuda/chunk_products.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
-/// Threads take a pair of channels each and some of the pieces. Decays are in base 2.
+/// Threads take a pair of channels each and some of the pieces. Exponents are in base 2.
 template <class Shape>
 class channel_weigher {
     using T = typename Shape::element_type;
@@ -23,7 +24,7 @@ class channel_weigher {
     static constexpr int pairs = Shape::depth / 2, parts = Shape::threads / pairs;
     static constexpr int piece = 16, pieces = Shape::rows / piece, mine = pieces / parts;
     static_assert(pieces % parts == 0 && mine <= 2);
-    static constexpr float limit = 80, lowest = -160;
+    static constexpr float limit = 80, lowest = -160 / log2_of_e;
 
 public:
     __device__ explicit channel_weigher(chunk_block<Shape> const& block) : b_(block) {}
@@ -33,49 +34,8 @@ public:
     /// the decays are too strong.
     __device__ bool weigh(int stage, pass const& how, int first, int last) const {
         if constexpr (present) {
-            int const pair = threadIdx.x % pairs, part = threadIdx.x / pairs;
-            float2 within[mine], start{};
-            bool strong = false;
-#pragma unroll
-            for (int m = 0; m < mine; ++m) {
-                within[m] = {};
-                int const begin = (part * mine + m) * piece;
-#pragma unroll 4
-                for (int i = 0; i < piece; ++i) {
-                    int const row = begin + i;
-                    float2 const g = step(stage, row, pair);
-                    if (row == first) start = g;
-                    bool const counts = row > first && row < last;
-                    within[m] = {within[m].x + (counts ? g.x : 0),
-                                 within[m].y + (counts ? g.y : 0)};
-                }
-                strong = strong || fabsf(within[m].x) > limit || fabsf(within[m].y) > limit;
-                bool const begins = begin <= first && first < begin + piece;
-                b_.notes.part[threadIdx.x][m] = {within[m].x + (begins ? start.x : 0),
-                                                 within[m].y + (begins ? start.y : 0)};
-            }
-            if (__syncthreads_or(strong && last - first > 1)) return false;
-            float2 before{};
-            for (int p = 0; p < part; ++p) {
-#pragma unroll
-                for (int m = 0; m < mine; ++m) {
-                    float2 const more = b_.notes.part[p * pairs + pair][m];
-                    before = {before.x + more.x, before.y + more.y};
-                }
-            }
-#pragma unroll
-            for (int m = 0; m < mine; ++m) {
-                int const number = part * mine + m;
-                float2 const whole = b_.notes.part[threadIdx.x][m];
-                set(b_.notes.piece_decay[number], pair, whole, 1);
-                set(b_.notes.piece_growth[number], pair, within[m], -1);
-                bool const begins = number * piece <= first && first < (number + 1) * piece;
-                float2 const level{before.x + (begins ? start.x : 0),
-                                   before.y + (begins ? start.y : 0)};
-                weigh_piece(stage, how, first, last, number * piece, pair, level, within[m]);
-                before = {before.x + whole.x, before.y + whole.y};
-            }
-            __syncthreads();
+            return first == 0 && last == Shape::rows ? weigh<true>(stage, how, first, last)
+                                                     : weigh<false>(stage, how, first, last);
         }
         return true;
     }
@@ -91,43 +51,119 @@ public:
     }
 
 private:
-    __device__ float2 step(int stage, int row, int pair) const {
-        float2 const g = unpack<T>(b_.gate(stage).get(row, pair));
-        return {fmaxf(g.x * log2_of_e, lowest), fmaxf(g.y * log2_of_e, lowest)};
+    /// What the rows of a piece are weighed with, where L counts from its first row: a reader by
+    /// 2^(L + reader), where it reads the state 2^enter times that, a key by 2^(key - L).
+    struct levels {
+        float2 reader, enter, key;
+    };
+
+    /// `Full`: all rows of the chunk.
+    template <bool Full>
+    __device__ bool weigh(int stage, pass const& how, int first, int last) const {
+        int const thread = anew(int(threadIdx.x)), pair = thread % pairs;
+        float2 const start = step(b_.gate(stage).get(first, pair));
+        bool strong = false, steep = false;
+#pragma unroll
+        for (int m = 0; m < mine; ++m) {
+            int const begin = (thread / pairs * mine + m) * piece;
+            auto const gates = b_.gate(stage).column_from(begin, pair);
+            float2 sum{};
+#pragma unroll 8
+            for (int i = 0; i < piece; ++i) {
+                int const row = begin + i;
+                float2 const g = step(gates.get(i));
+                bool const counts = Full ? i > 0 || row > 0 : row > first && row < last;
+                sum = {sum.x + (counts ? g.x : 0), sum.y + (counts ? g.y : 0)};
+            }
+            float const most = fmaxf(fabsf(sum.x), fabsf(sum.y));
+            strong = strong || most > limit / log2_of_e;
+            steep = steep || most > limit / pieces / log2_of_e;
+            bool const begins = begin <= first && first < begin + piece;
+            b_.notes.part[thread][m] = {sum.x + (begins ? start.x : 0),
+                                        sum.y + (begins ? start.y : 0)};
+        }
+        bool const several = __syncthreads_or(steep && last - first > 1);
+        if (several && __syncthreads_or(strong && last - first > 1)) return false;
+        if (thread == 0) b_.notes.one_piece = !several;
+#pragma unroll
+        for (int m = 0; m < mine; ++m) {
+            int const number = thread / pairs * mine + m;
+            weigh_piece<Full>(stage, how, first, last, number * piece, pair,
+                              levels_of(number, pair, first, start, several));
+        }
+        __syncthreads();
+        return true;
+    }
+
+    /// Leaves the piece's decay on the way.
+    __device__ levels levels_of(int number, int pair, int first, float2 start, bool several) const {
+        float2 before{}, all{};
+#pragma unroll
+        for (int p = 0; p < pieces; ++p) {
+            float2 const x = b_.notes.part[p / mine * pairs + pair][p % mine];
+            if (p < number) before = {before.x + x.x, before.y + x.y};
+            all = {all.x + x.x, all.y + x.y};
+        }
+        if (!several) {
+            set(b_.notes.piece_decay[number], pair, number == 0 ? all : float2{}, 1);
+            return {less(before, all), scaled(all), less(all, before)};
+        }
+        float2 const whole = b_.notes.part[number / mine * pairs + pair][number % mine];
+        set(b_.notes.piece_decay[number], pair, whole, 1);
+        // The first decay of all concerns the state alone.
+        bool const begins = number * piece <= first && first < (number + 1) * piece;
+        float2 const alone = begins ? start : float2{};
+        set(b_.notes.piece_growth[number], pair, {whole.x - alone.x, whole.y - alone.y}, -1);
+        return {scaled({-alone.x, -alone.y}), scaled({before.x + alone.x, before.y + alone.y}),
+                scaled(whole)};
+    }
+
+    static __device__ float2 less(float2 a, float2 b) {
+        return {log2_of_e * (a.x - b.x), log2_of_e * (a.y - b.y)};
+    }
+    static __device__ float2 scaled(float2 x) { return less(x, float2{}); }
+
+    static __device__ float2 step(unsigned raw) {
+        float2 const g = unpack<T>(raw);
+        return {fmaxf(g.x, lowest), fmaxf(g.y, lowest)};
     }
 
     static __device__ void set(float* to, int pair, float2 exponent, float sign) {
-        *reinterpret_cast<float2*>(to + 2 * pair) = {power_of_2(sign * exponent.x),
-                                                     power_of_2(sign * exponent.y)};
+        *reinterpret_cast<float2*>(to + 2 * pair) = {power_of_2(sign * log2_of_e * exponent.x),
+                                                     power_of_2(sign * log2_of_e * exponent.y)};
     }
 
+    template <bool Full>
     __device__ void weigh_piece(int stage, pass const& how, int first, int last, int begin,
-                                int pair, float2 level, float2 end) const {
-        auto const queries = b_.q(stage), keys = b_.k(stage), gates = b_.gate(stage);
-        float2 const enter{power_of_2(level.x), power_of_2(level.y)};
-        float2 now{};
-#pragma unroll 4
+                                int pair, levels const& at) const {
+        auto const queries = b_.q(stage).column_from(begin, pair);
+        auto const keys = b_.k(stage).column_from(begin, pair);
+        auto const gates = b_.gate(stage).column_from(begin, pair);
+        auto const key_readers = b_.key_readers(stage).column_from(begin, pair);
+        float2 const enter{power_of_2(at.enter.x), power_of_2(at.enter.y)};
+        float2 sum{};
+#pragma unroll 8
         for (int i = 0; i < piece; ++i) {
             int const row = begin + i;
-            bool const inside = row >= first && row < last;
-            float2 const g = step(stage, row, pair);
-            bool const counts = inside && row != first;
-            now = {now.x + (counts ? g.x : 0), now.y + (counts ? g.y : 0)};
+            bool const inside = Full || (row >= first && row < last);
+            float2 const g = step(gates.get(i));
+            sum = {sum.x + (inside ? g.x : 0), sum.y + (inside ? g.y : 0)};
+            float2 const reader{power_of_2(fmaf(sum.x, log2_of_e, at.reader.x)),
+                                power_of_2(fmaf(sum.y, log2_of_e, at.reader.y))};
             if (how.read) {
-                float2 x = unpack<T>(queries.get(row, pair));
-                x = {x.x * power_of_2(now.x), x.y * power_of_2(now.y)};
-                queries.set(row, pair, inside ? pack<T>(x.x, x.y) : 0);
-                gates.set(row, pair, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
+                float2 x = unpack<T>(queries.get(i));
+                x = {x.x * reader.x, x.y * reader.y};
+                queries.set(i, inside ? pack<T>(x.x, x.y) : 0);
+                gates.set(i, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
             }
-            float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(row, pair));
+            float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(i));
             if constexpr (Shape::reads_keys) {
-                unsigned const reader =
-                    pack<T>(y.x * power_of_2(now.x) * enter.x, y.y * power_of_2(now.y) * enter.y);
-                b_.key_readers(stage).set(row, pair, inside ? reader : 0);
+                unsigned const k = pack<T>(y.x * reader.x * enter.x, y.y * reader.y * enter.y);
+                key_readers.set(i, inside ? k : 0);
             }
-            unsigned const k =
-                pack<T>(y.x * power_of_2(end.x - now.x), y.y * power_of_2(end.y - now.y));
-            keys.set(row, pair, inside ? k : 0);
+            unsigned const k = pack<T>(y.x * power_of_2(fmaf(sum.x, -log2_of_e, at.key.x)),
+                                       y.y * power_of_2(fmaf(sum.y, -log2_of_e, at.key.y)));
+            keys.set(i, inside ? k : 0);
         }
     }
 

@@ -20,7 +20,8 @@ inline bool in_pieces(tensor const& x, element kind) {
            whole(x.time) && reinterpret_cast<std::uintptr_t>(x.data) % piece == 0;
 }
 
-inline bool chunks_fast(detail::problem<float> const& p) {
+/// Whether a call is one for the chunkwise kernel, wherever its tiles find room.
+inline bool chunks_suit(detail::problem<float> const& p) {
     element const kind = p.o.kind;
     auto const form = p.what.form;
     bool const sixteen = kind == element::bfloat16 || kind == element::float16;
@@ -37,7 +38,8 @@ inline bool chunks_fast(detail::problem<float> const& p) {
     bool const gate = !p.what.per_channel() || in_pieces(p.gate, kind);
     int const widest =
         p.what.per_channel() || p.what.delta ? widest_heavy_depth : widest_chunk_depth;
-    bool const short_enough = fits(p.length + most_chunk_rows) && fits(p.gate.time);
+    bool const short_enough = fits(p.length + most_chunk_rows) && fits(p.gate.time) &&
+                              fits(p.query_heads * p.width * index(sizeof(float)));
     return sixteen && short_enough && p.length >= least_chunk_length && decays && chosen &&
            updates && key && gate && in_pieces(p.q, kind) && in_pieces(p.v, kind) &&
            in_pieces(p.o, kind) && p.depth % 8 == 0 && p.width % 8 == 0 && p.depth > 0 &&
@@ -45,13 +47,13 @@ inline bool chunks_fast(detail::problem<float> const& p) {
 }
 
 /// Blocks that share a sequence: as many as fill the chip once, and no more than have something to
-/// do.
-inline index segments_of(index units, index length) {
+/// do. `resident`: those that a multiprocessor works on at a time.
+inline index segments_of(index units, index length, int resident = blocks_a_processor) {
     int device = 0, processors = 0;
     expect("cudaGetDevice", cudaGetDevice(&device));
     expect("cudaDeviceGetAttribute",
            cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-    index const wanted = index(processors) * blocks_a_processor / std::max<index>(units, 1);
+    index const wanted = index(processors) * resident / std::max<index>(units, 1);
     return std::clamp<index>(wanted, 1, std::max<index>(length / least_segment, 1));
 }
 
@@ -66,7 +68,7 @@ public:
         units_ = p.sequences * p.query_heads * tiles_;
         // What a delta update does to a state is no factor of it, so its segments do not join.
         bool const joins = p.offsets.empty() && !Shape::delta;
-        segments_ = joins ? segments_of(units_, p.length) : 1;
+        segments_ = joins ? segments_of(units_, p.length, resident()) : 1;
         if (Shape::delta) {
             slots_ =
                 solved_chunks::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
@@ -103,9 +105,7 @@ public:
     };
 
     void operator()(detail::problem<float> const& p, extras const& with = {}) const {
-        expect("cudaFuncSetAttribute",
-               cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    bytes_));
+        permit_shared_memory();
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
         scratch const records(stream_, record_bytes()), solved(stream_, solved_bytes());
         ready.for_each_launch([&](call<float> const& all) {
@@ -129,6 +129,21 @@ public:
     }
 
 private:
+    int resident() const {
+        int blocks = 0;
+        permit_shared_memory();
+        expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",
+               cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, chunkwise<Shape>,
+                                                             Shape::threads, std::size_t(bytes_)));
+        return blocks;
+    }
+
+    void permit_shared_memory() const {
+        expect("cudaFuncSetAttribute",
+               cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    bytes_));
+    }
+
     /// One pass by several blocks a sequence: the states of the segments, what each starts from,
     /// and the outputs. A window of the whole sequence is all of them together.
     void split(call<float> const& c, float* records, chunk_marks const& marks) const {
@@ -221,11 +236,22 @@ inline void with_decay(detail::problem<float> const& p, Visit const& visit) {
     }
 }
 
-/// The same for its element type: visit(the shape that takes a call which is `chunks_fast`).
+/// The same for its element type: visit(the shape that takes a call which `chunks_suit`).
 template <class Visit>
 inline void with_chunk_shape(detail::problem<float> const& p, Visit const& visit) {
     p.o.kind == element::bfloat16 ? with_decay<__nv_bfloat16>(p, visit)
                                   : with_decay<__half>(p, visit);
+}
+
+/// Whether the chunkwise kernel takes a call on the current device.
+inline bool chunks_fast(detail::problem<float> const& p) {
+    if (!chunks_suit(p)) return false;
+    int device = 0, room = 0, bytes = 0;
+    expect("cudaGetDevice", cudaGetDevice(&device));
+    expect("cudaDeviceGetAttribute",
+           cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    with_chunk_shape(p, [&]<class Shape>(Shape) { bytes = chunk_shared_bytes<Shape>(p.k.ones); });
+    return bytes <= room;
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -33,7 +33,9 @@ __device__ inline void gather_neighbours(unsigned (&x)[Tiles], int lane) {
 template <class Shape>
 class output_rows {
     using T = typename Shape::element_type;
-    static constexpr int tiles = Shape::columns / 8;
+    static constexpr int tiles = Shape::columns / 8, groups = Shape::rows_at_a_time / 8;
+    // Of groups whose denominators are known at a time.
+    static constexpr int together = Shape::depth > 64 ? groups / 2 : groups;
 
 public:
     /// Rows [first, last) of the chunk are to be left, of those that begin at `origin`.
@@ -46,29 +48,29 @@ public:
           first_(first),
           last_(last),
           origin_(origin),
-          columns_(int(block.c.width - block.column)) {}
+          columns_(int(block.c.width - block.column)),
+          lane_(anew(block.lane)) {}
 
     __device__ void leave(chunk_outputs<Shape>& o) const {
-        bool const several = how_.accumulate || !how_.finish;
-        float factors[Shape::rows_at_a_time / 8];
-#pragma unroll
-        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) factors[i] = b_.c.scale;
-        if (b_.c.normalized) {
-#pragma unroll
-            for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
-                factors[i] = b_.c.scale / (join_sums(row(i)) + b_.c.eps);
-            }
+        auto const& c = b_.c;
+        if (how_.accumulate || !how_.finish) join(o);
+        if (!c.normalized) {
+            if (how_.finish) store<groups>(o, 0, [&](int) { return c.scale; });
+            return;
         }
-        if (several) join(o);
-        if (!how_.finish) return;
 #pragma unroll
-        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) store(i, factors[i], o);
+        for (int from = 0; from < groups; from += together) {
+            float sums[together];
+            join_sums(from, sums);
+            auto const factor = [&](int i) { return c.scale / (sums[i] + c.eps); };
+            if (how_.finish) store<together>(o, from, factor);
+        }
     }
 
     /// Products of the rows with those beside them: of what was read in the state first.
     struct products {
-        unsigned beside[Shape::rows_at_a_time / 8][tiles];
-        float of_state[Shape::rows_at_a_time / 8];
+        unsigned beside[groups][tiles];
+        float of_state[groups];
     };
 
     __device__ products mark(chunk_outputs<Shape> const& o) const {
@@ -76,11 +78,11 @@ public:
         head_rows const rows{b_.where.query_side(x, 0) + b_.column * int(sizeof(T)), int(x.time)};
         products result;
 #pragma unroll
-        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
+        for (int i = 0; i < groups; ++i) {
             auto const* const from = rows[tokens_[present(row(i)) ? row(i) : first_]];
 #pragma unroll
             for (int n = 0; n < tiles; ++n) {
-                int const e = b_.warp * Shape::columns + 8 * n + 2 * (b_.lane % 4);
+                int const e = b_.warp * Shape::columns + 8 * n + 2 * (lane_ % 4);
                 auto const* const at = reinterpret_cast<unsigned const*>(from + e * int(sizeof(T)));
                 result.beside[i][n] = e < columns_ ? *at : 0;
             }
@@ -92,11 +94,11 @@ public:
     /// Leaves them and those of all that was read, each warp of its own columns. Of four rows, each
     /// of the four lanes that share them gets one.
     __device__ void leave_marks(products const& x, chunk_outputs<Shape> const& o) const {
-        bool const upper = b_.lane & 2, odd = b_.lane & 1;
+        bool const upper = lane_ & 2, odd = lane_ & 1;
         index const slots = b_.tiles * Shape::warps;
         index const slot = b_.column / Shape::width * Shape::warps + b_.warp;
 #pragma unroll
-        for (int first = 0; first < Shape::rows_at_a_time / 8; first += 4) {
+        for (int first = 0; first < groups; first += 4) {
             float2 sums[4];
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
@@ -105,7 +107,7 @@ public:
 #pragma unroll
             for (int i = 0; i < 2; ++i) exchange(sums[i], sums[i + 2], upper, 2);
             exchange(sums[0], sums[1], odd, 1);
-            int const mine = origin_ + 8 * (first + b_.lane % 4) + b_.lane / 4;
+            int const mine = origin_ + 8 * (first + lane_ % 4) + lane_ / 4;
             if (!present(mine)) continue;
             index const at = b_.where.partial(b_.c, tokens_[mine]) * slots + slot;
             marks_.products[at] = {b_.c.scale * sums[0].x, b_.c.scale * sums[0].y};
@@ -113,24 +115,45 @@ public:
     }
 
 private:
-    __device__ int row(int i) const { return origin_ + 8 * i + b_.lane / 4; }
-    __device__ bool present(int row) const { return row >= first_ && row < last_; }
+    __device__ int row(int i) const { return origin_ + 8 * i + lane_ / 4; }
+    __device__ bool present(int row) const {
+        return unsigned(row - first_) < unsigned(last_ - first_);
+    }
 
-    /// Adds what earlier passes left, and leaves what later ones need.
+    /// Adds what earlier passes left, and leaves what later ones need, some rows at a time: their
+    /// loads are all on their way before the first is waited for.
     __device__ void join(chunk_outputs<Shape>& o) const {
+        constexpr int size = Shape::depth > 64 ? 2 : 8;
+        auto const& c = b_.c;
+        int const e = b_.warp * Shape::columns + 2 * (lane_ % 4);
+        index const first = b_.where.partial(c, 0) * c.width + b_.column + e;
+        head_rows const rows{reinterpret_cast<std::byte*>(c.partial_rows + first),
+                             int(c.query_heads * c.width * index(sizeof(float)))};
 #pragma unroll
-        for (int i = 0; i < Shape::rows_at_a_time / 8; ++i) {
-            if (!present(row(i))) continue;
-            float* const rows = b_.c.partial_rows +
-                                b_.where.partial(b_.c, tokens_[row(i)]) * b_.c.width + b_.column;
+        for (int i = 0; i < groups; i += size) {
+            float2 left[size][tiles] = {};
+            std::byte* at[size];
+#pragma unroll
+            for (int x = 0; x < size; ++x) at[x] = rows[tokens_[row(i + x)]];
+            each_pair<size>(i, e, [&](int x, int n, bool known) {
+                load_if(known && how_.accumulate, at[x] + 32 * n, left[x][n]);
+            });
+            each_pair<size>(i, e, [&](int x, int n, bool known) {
+                float* const sum = o[(i + x) / 2][n] + 2 * ((i + x) % 2);
+                sum[0] += left[x][n].x, sum[1] += left[x][n].y;
+                store_if(known && !how_.finish, at[x] + 32 * n,
+                         {__float_as_uint(sum[0]), __float_as_uint(sum[1])});
+            });
+        }
+    }
+    /// visit(x, n, whether it is there) for `Rows` groups of rows from `first` and their tiles.
+    template <int Rows, class Visit>
+    __device__ void each_pair(int first, int e, Visit const& visit) const {
+#pragma unroll
+        for (int x = 0; x < Rows; ++x) {
 #pragma unroll
             for (int n = 0; n < tiles; ++n) {
-                int const e = b_.warp * Shape::columns + 8 * n + 2 * (b_.lane % 4);
-                if (e >= columns_) continue;
-                float* const x = o[i / 2][n] + 2 * (i % 2);
-                auto* const left = reinterpret_cast<float2*>(rows + e);
-                if (how_.accumulate) x[0] += left->x, x[1] += left->y;
-                if (!how_.finish) *left = {x[0], x[1]};
+                visit(x, n, present(row(first + x)) && e + 8 * n < columns_);
             }
         }
     }
@@ -152,45 +175,61 @@ private:
              own.y + __shfl_xor_sync(~0U, away.y, lanes)};
     }
 
-    __device__ void store(int i, float factor, chunk_outputs<Shape> const& o) const {
-        unsigned packed[tiles];
-#pragma unroll
-        for (int n = 0; n < tiles; ++n) {
-            float const* const x = o[i / 2][n] + 2 * (i % 2);
-            packed[n] = pack<T>(factor * x[0], factor * x[1]);
-        }
-        gather_neighbours(packed, b_.lane);
-        int const quarter = b_.lane % 4;
+    /// `Size` groups of rows from one on times factor_of(number among them).
+    template <int Size, class Factor>
+    __device__ void store(chunk_outputs<Shape> const& o, int from, Factor const& factor_of) const {
+        int const quarter = lane_ % 4;
         int const e = b_.warp * Shape::columns +
                       (tiles == 4 ? 8 * quarter : 8 * (quarter % 2) + 4 * (quarter / 2));
-        if (!present(row(i)) || e >= columns_) return;
-        std::byte* const to = b_.o_rows[tokens_[row(i)]] + e * int(sizeof(T));
-        if constexpr (tiles == 4) {
-            *reinterpret_cast<uint4*>(to) = {packed[0], packed[1], packed[2], packed[3]};
-        } else {
-            *reinterpret_cast<uint2*>(to) = {packed[0], packed[1]};
+        head_rows const to{b_.o_rows.first + e * int(sizeof(T)), b_.o_rows.step};
+        bool const inside = e < columns_;
+        // Looked up before anything is stored, so that they need not wait for each other.
+        int token[Size];
+#pragma unroll
+        for (int i = 0; i < Size; ++i) token[i] = tokens_[row(from + i)];
+#pragma unroll
+        for (int i = 0; i < Size; ++i) {
+            float const factor = factor_of(i);
+            unsigned packed[tiles];
+#pragma unroll
+            for (int n = 0; n < tiles; ++n) {
+                float const* const x = o[(from + i) / 2][n] + 2 * ((from + i) % 2);
+                packed[n] = pack<T>(factor * x[0], factor * x[1]);
+            }
+            gather_neighbours(packed, lane_);
+            store_if(present(row(from + i)) && inside, to[token[i]], packed);
         }
     }
 
-    /// A reader's denominator, joined with those of earlier passes. Every warp keeps its own.
-    __device__ float join_sums(int row) const {
-        float sum = denominator(b_, row, how_.write);
-        if (b_.c.partial_sums == nullptr) return sum;
-        bool const mine = present(row);
+    /// The readers' denominators, joined with those of earlier passes. Every warp keeps its own.
+    __device__ void join_sums(int from, float (&sums)[together]) const {
+        auto const& c = b_.c;
         index const slots = b_.tiles * Shape::warps;
         index const slot = b_.column / Shape::width * Shape::warps + b_.warp;
-        index const at = b_.where.partial(b_.c, mine ? tokens_[row] : 0) * slots + slot;
-        if (how_.accumulate && mine) sum += b_.c.partial_sums[at];
+        head_rows const rows{
+            reinterpret_cast<std::byte*>(c.partial_sums + b_.where.partial(c, 0) * slots + slot),
+            int(c.query_heads * slots * index(sizeof(float)))};
+        float* at[together];
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            at[i] = reinterpret_cast<float*>(rows[tokens_[row(from + i)]]);
+            sums[i] = how_.accumulate && present(row(from + i)) ? *at[i] : 0;
+        }
+#pragma unroll
+        for (int i = 0; i < together; ++i) sums[i] += denominator(b_, row(from + i), how_.write);
+        if (how_.finish) return;
         __syncwarp();
-        if (!how_.finish && mine && b_.lane % 4 == 0) b_.c.partial_sums[at] = sum;
-        return sum;
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (present(row(from + i)) && lane_ % 4 == 0) *at[i] = sums[i];
+        }
     }
 
     chunk_block<Shape> const& b_;
     chunk_marks const& marks_;
     pass const& how_;
     int const* tokens_;
-    int first_, last_, origin_, columns_;
+    int first_, last_, origin_, columns_, lane_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -90,32 +90,43 @@ struct score_mask {
 /// Leaves one block of 16 x 16 weighted scores, in the row's two halves of 8.
 template <class Shape, bool Diagonal>
 __device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, score_mask mask,
-                                    int row, int block, sum_tile (&sums)[2]) {
+                                    int row, int block, int lane, sum_tile (&sums)[2]) {
     using T = typename Shape::element_type;
     auto const& w = b.notes.tokens[stage];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        int const i = 16 * row + b.lane / 4 + 8 * half;
-        float total = 0;
+    int const i = 16 * row + lane / 4, j = 16 * block + 2 * (lane % 4);
+    if constexpr (Shape::weigh == weighing::token) {
+        float const reader[2] = {w.level[i], w.level[i + 8]};
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
-            int const j = 16 * block + 8 * n + 2 * (b.lane % 4);
-            float score[2] = {sums[n][2 * half], sums[n][2 * half + 1]};
+            float2 const token = *reinterpret_cast<float2 const*>(w.level + j + 8 * n);
 #pragma unroll
-            for (int x = 0; x < 2; ++x) {
-                bool const seen = !Diagonal || mask(i, j + x);
-                if constexpr (Shape::weigh == weighing::token) {
-                    score[x] *= power_of_2(w.level[i] - w.level[j + x]);
-                }
-                score[x] = seen ? score[x] : 0;
+            for (int half = 0; half < 2; ++half) {
+                sums[n][2 * half] *= power_of_2(reader[half] - token.x);
+                sums[n][2 * half + 1] *= power_of_2(reader[half] - token.y);
             }
-            total += score[0] + score[1];
-            b.scores().set(i, j / 2, pack<T>(score[0], score[1]));
         }
-        if (!b.c.normalized) continue;
+    }
+    if constexpr (Diagonal) {
+#pragma unroll
+        for (int x = 0; x < 8; ++x) {
+            bool const seen = mask(i + x % 4 / 2 * 8, j + x / 4 * 8 + x % 2);
+            sums[x / 4][x % 4] = seen ? sums[x / 4][x % 4] : 0;
+        }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        b.scores().set_sums(16 * row, block, half, lane,
+                            pack<T>(sums[0][2 * half], sums[0][2 * half + 1]),
+                            pack<T>(sums[1][2 * half], sums[1][2 * half + 1]));
+    }
+    if (!b.c.normalized) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        float total = (sums[0][2 * half] + sums[0][2 * half + 1]) +
+                      (sums[1][2 * half] + sums[1][2 * half + 1]);
         total += __shfl_xor_sync(~0U, total, 1);
         total += __shfl_xor_sync(~0U, total, 2);
-        if (b.lane % 4 == 0) b.notes.row_sums[i][block] = total;
+        if (lane % 4 == 0) b.notes.row_sums[i + 8 * half][block] = total;
     }
 }
 
@@ -125,7 +136,7 @@ template <class Shape>
 __device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& queries, int row,
                                      int block, int step) {
     using T = typename Shape::element_type;
-    if (row == block + 1) return;
+    if (row == block + 1 || b.notes.one_piece) return;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         int const d = 16 * step + 8 * half + 2 * (b.lane % 4);
@@ -155,9 +166,8 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
     constexpr int side = Shape::rows / 16, triangle = side * (side + 1) / 2;
     score_mask const mask{how.strict};
     for (int number = b.warp; number < triangle; number += Shape::warps) {
-        int row = 0, first = 0;
-        while (first + row + 1 <= number) first += ++row;
-        int const block = number - first;
+        int const row = (number >= 1) + (number >= 3) + (number >= 6);
+        int const block = number - row * (row + 1) / 2;
         if (16 * row >= count) continue;
         sum_tile sums[2] = {};
 #pragma unroll
@@ -172,9 +182,9 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
             multiply_add<T>(sums[1], queries, keys[1]);
         }
         if (row == block) {
-            leave_scores<Shape, true>(b, stage, mask, row, block, sums);
+            leave_scores<Shape, true>(b, stage, mask, row, block, lane, sums);
         } else {
-            leave_scores<Shape, false>(b, stage, mask, row, block, sums);
+            leave_scores<Shape, false>(b, stage, mask, row, block, lane, sums);
         }
     }
 }
@@ -276,8 +286,8 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
     for (int step = 0; step < Shape::rows / 16; ++step) {
         if (16 * step >= count) break;
         if constexpr (Shape::weigh == weighing::channel) {
-            state.scale(b.notes.piece_decay[step],
-                        lane);  // keys are relative to their piece's end
+            // Keys are relative to their piece's end.
+            if (step == 0 || !b.notes.one_piece) state.scale(b.notes.piece_decay[step], lane);
         }
         left_operand values[Shape::value_parts][blocks];
 #pragma unroll

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/cuda/tile.cuh>
+#include <rondo/cuda/tuning.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -36,12 +37,6 @@ struct chunk_shape {
     // read in two parts.
     static constexpr bool refined = per_channel;
 
-    // Outputs of so many rows are computed at a time: fewer take fewer registers, but round the
-    // state anew.
-    static constexpr bool many_registers = refined || Delta || Marks;
-    static constexpr int rows_at_a_time = Depth > 128 || (many_registers && Depth > 64) ? rows / 2
-                                                                                        : rows;
-
     using depth_tile = tile<Element, Depth>;
     using width_tile = tile<Element, width>;
     using score_tile = tile<Element, rows>;
@@ -51,12 +46,34 @@ struct chunk_shape {
     static constexpr int score_bytes = rows * rows * 2;
     static constexpr int stage_bytes =
         depth_bytes * (per_channel ? 3 : 2) + width_bytes + (Delta ? score_bytes : 0);
+
+    // Outputs of so many rows are computed at a time: fewer take fewer registers, of which a block
+    // that has a multiprocessor for itself has enough, but round the state anew.
+    static constexpr processor_tuning tuned_for = tuning_of(90);
+    static constexpr bool alone =
+        2 * (2 * stage_bytes + score_bytes + tuned_for.block_shared_bytes) > tuned_for.shared_bytes;
+    static constexpr bool many_registers = (refined || Delta || Marks) && Depth > 64 && !alone;
+    static constexpr int rows_at_a_time = Depth > 128 || many_registers ? rows / 2 : rows;
+
     /// Bytes of a stage: a key of ones needs no tile where its weights take its place.
     static __host__ __device__ constexpr int stage_bytes_of(bool ones) {
         return stage_bytes - (ones && weigh == weighing::additive ? depth_bytes : 0);
     }
     static __host__ __device__ constexpr int tile_bytes(bool ones) {
         return 2 * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);
+    }
+};
+
+/// The rows of one head by token. 32-bit numbers make an address one instruction; calls with
+/// longer sequences or wider steps go elsewhere.
+struct head_rows {
+    std::byte* first;
+    int step;
+
+    __device__ std::byte* operator[](int token) const {
+        std::byte* row;
+        asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(row) : "r"(token), "r"(step), "l"(first));
+        return row;
     }
 };
 
@@ -68,9 +85,12 @@ struct chunk_notes {
     static constexpr int depth = Shape::weigh == weighing::channel ? Shape::depth : 1;
     static constexpr int threads = Shape::per_channel ? Shape::threads : 1;
 
+    location where;
+    head_rows q, k, v, gate, beta, o;
+
     /// Of a chunk's tokens; two chunks, as for the tiles.
     struct token_weights {
-        float level[rows], read[rows], write[rows];
+        alignas(16) float level[rows], read[rows], write[rows];
         float carry;
     };
     token_weights tokens[2];
@@ -78,11 +98,12 @@ struct chunk_notes {
     int token[3][Shape::rows];  // which tokens the chunk before, this and the next one hold
     float row_sums[Shape::rows][Shape::rows / 16];  // of scores, by block of columns
     float state_sums[Shape::rows];                  // of queries and the normaliser
-    float normalizer[Shape::depth];
+    alignas(16) float normalizer[Shape::depth];
     // By channel: additive maximum, sum and carry, and the decay over all chunks so far.
     float max[Shape::depth], sum[Shape::depth], carry[Shape::depth], decay[Shape::depth];
     // Of pieces of 16 tokens, by channel.
     float piece_decay[Shape::rows / 16][depth], piece_growth[Shape::rows / 16][depth];
+    bool one_piece;  // all of them share one reference
     // Of the pairs of channels, by part of the tokens: maxima and first logits, then sums.
     float2 part[threads][2];
 };
@@ -92,10 +113,15 @@ constexpr int chunk_shared_bytes(bool ones) {
     return Shape::tile_bytes(ones) + int(sizeof(chunk_notes<Shape>));
 }
 
-/// Blocks that share a multiprocessor, whose shared memory is 227 KiB and 1 KiB for each of them.
+/// Blocks that share a multiprocessor: as many as its shared memory and registers allow.
 template <class Shape>
-inline constexpr int resident_blocks = 2 * (chunk_shared_bytes<Shape>(true) + 1024) <= 228 * 1024
-                                           ? 2
-                                           : 1;
+inline constexpr int resident_blocks = [] {
+    constexpr processor_tuning has = this_processor;
+    constexpr int by_memory =
+        has.shared_bytes / (chunk_shared_bytes<Shape>(true) + has.block_shared_bytes);
+    constexpr int by_registers = has.registers / (registers_of_chunk * Shape::threads);
+    constexpr int both = by_memory < by_registers ? by_memory : by_registers;
+    return both < 1 ? 1 : both < most_resident_blocks ? both : most_resident_blocks;
+}();
 
 }  // namespace rondo::inline RONDO_ISA::cuda

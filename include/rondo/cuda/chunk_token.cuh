@@ -24,17 +24,17 @@ public:
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
             int const row = 2 * b_.lane + i;
-            gates_[i] = 0;
+            raw_[i] = 0;
             if (row >= count || !b_.c.gated) continue;
-            gates_[i] = load_raw<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
+            raw_[i] = load_raw<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
         }
     }
 
-    /// Leaves the weights of the tokens asked for.
+    /// Leaves the weights of the tokens asked for, the first to look at them.
     __device__ void weigh(int stage) const {
         if (!present || !mine()) return;
         int const lane = b_.lane;
-        float const first = step(0), second = step(1);
+        float const first = step(raw_[0]), second = step(raw_[1]);
         float sum = first + second;
 #pragma unroll
         for (int step = 1; step < warp_size; step *= 2) {
@@ -58,14 +58,15 @@ public:
     }
 
 private:
-    __device__ float step(int i) const {
-        return fmaxf(widen<float>(gates_[i], b_.c.gate.kind) * log2_of_e, lowest);
-    }
     /// The last warp has the fewest scores to compute.
     __device__ bool mine() const { return b_.warp == Shape::warps - 1; }
 
+    __device__ float step(raw_element<float> raw) const {
+        return fmaxf(widen<float>(raw, b_.c.gate.kind) * log2_of_e, lowest);
+    }
+
     chunk_block<Shape> const& b_;
-    raw_element<float> gates_[2] = {0, 0};  // nothing waits for them but their use
+    raw_element<float> raw_[2] = {0, 0};  // nothing waits for them but their use
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

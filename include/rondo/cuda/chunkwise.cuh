@@ -206,12 +206,13 @@ private:
         if (!how.read) return;
         if (how.write) compute_scores(b_, stage, how, last);
         if (c_.normalized) read_normalizer(b_, stage);
-        if (how.write || c_.normalized) __syncthreads();
 #pragma unroll 1
         for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
             chunk_outputs<Shape> o = {};
             output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
             read_state(b_, stage, origin, state_, o);
+            // Until here, what other warps score and sum is not needed.
+            if (origin == 0 && (how.write || c_.normalized)) __syncthreads();
             if constexpr (Shape::marks) {
                 auto const products = rows.mark(o);
                 if (how.write) read_chunk(b_, origin, o, values);

@@ -76,13 +76,20 @@ __device__ inline float power_of_2(float x) {
     return result;
 }
 
+/// 1 / x to 1 unit in the last place.
+__device__ inline float reciprocal(float x) {
+    float result;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+    return result;
+}
+
 /// Rows of `Columns` values in shared memory. Pieces of 16 bytes are permuted within a row by its
 /// number, so that neither rows nor columns of 8 pieces meet in a bank.
 template <class T, int Columns>
 struct tile {
     static_assert(Columns % 64 == 0);
     static constexpr int row_bytes = Columns * 2;
-    unsigned base;  // address in shared memory
+    unsigned base;  // address in shared memory, a multiple of 1024
 
     /// Address of the piece with the columns [8 piece, 8 piece + 8).
     __device__ unsigned at(int row, int piece) const {
@@ -92,52 +99,97 @@ struct tile {
     /// Rows [row, row + 16), columns [16 step, 16 step + 16) as a left operand.
     __device__ left_operand left(int row, int step, int lane) const {
         left_operand a;
-        load4(a.x, at(row + lane % 16, 2 * step + lane / 16));
+        load4(a.x, step_of(rows_across(lane), step) + unsigned(row * row_bytes));
         return a;
     }
     /// The transpose of rows [16 step, 16 step + 16), columns [16 block, ..) as a left operand.
     __device__ left_operand left_transposed(int block, int step, int lane) const {
         left_operand a;
-        load4_transposed(a.x, at(16 * step + lane % 8 + lane / 16 * 8, 2 * block + lane / 8 % 2));
+        load4_transposed(a.x,
+                         step_of(columns_across(lane), block) + unsigned(16 * step * row_bytes));
         return a;
     }
     /// The transpose of rows [row, row + 16), columns [16 step, ..) as two right operands.
     __device__ void right_transposed(right_operand (&b)[2], int row, int step, int lane) const {
         unsigned x[4];
-        load4(x, at(row + lane % 8 + lane / 16 * 8, 2 * step + lane / 8 % 2));
+        load4(x, step_of(columns_across(lane), step) + unsigned(row * row_bytes));
         b[0] = {x[0], x[1]};
         b[1] = {x[2], x[3]};
     }
     /// Rows [16 step, ..), columns [16 block, ..) as two right operands.
     __device__ void right(right_operand (&b)[2], int block, int step, int lane) const {
         unsigned x[4];
-        load4_transposed(x, at(16 * step + lane % 16, 2 * block + lane / 16));
+        load4_transposed(x, step_of(rows_across(lane), block) + unsigned(16 * step * row_bytes));
         b[0] = {x[0], x[1]};
         b[1] = {x[2], x[3]};
     }
 
-    /// The pair of columns [2 pair, 2 pair + 2) of a row.
-    __device__ unsigned address(int row, int pair) const {
-        return at(row, pair / 4) + unsigned(pair % 4 * 4);
+    /// Leaves a lane's pairs of a sum of 16 x 16: rows [row, row + 16), columns [16 block, ..);
+    /// `half`: of the upper or lower 8 rows.
+    __device__ void set_sums(int row, int block, int half, int lane, unsigned left,
+                             unsigned right) const {
+        unsigned const first = base + unsigned(lane / 4 * (row_bytes + 16) + lane % 4 * 4);
+        unsigned const rows = unsigned((row + 8 * half) * row_bytes);
+        put(step_of(first, block) + rows, left);
+        put(step_of(first ^ 16U, block) + rows, right);
     }
-    __device__ unsigned get(int row, int pair) const {
-        unsigned x;
-        asm volatile("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(address(row, pair)));
-        return x;
-    }
-    /// The piece with the columns [8 piece, 8 piece + 8) of a row.
-    __device__ uint4 get4(int row, int piece) const {
+
+    /// The columns [8 piece, 8 piece + 8) of a row.
+    __device__ uint4 get_piece(int row, int piece) const {
         uint4 x;
         asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
                      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
                      : "r"(at(row, piece)));
         return x;
     }
-    __device__ void set(int row, int pair, unsigned x) const {
-        asm volatile("st.shared.b32 [%0], %1;" : : "r"(address(row, pair)), "r"(x) : "memory");
+    __device__ void set_piece(int row, int piece, uint4 const& x) const {
+        asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};"
+                     :
+                     : "r"(at(row, piece)), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w)
+                     : "memory");
     }
 
+    /// A pair of columns in rows from a multiple of 8 on: of rows that the compiler knows,
+    /// addresses are one exclusive or away.
+    struct column {
+        unsigned first;
+        __device__ unsigned get(int row) const { return tile::get(at(row)); }
+        __device__ void set(int row, unsigned x) const { put(at(row), x); }
+
+    private:
+        __device__ unsigned at(int row) const {
+            return (first ^ unsigned((row & 7) << 4)) + unsigned(row * row_bytes);
+        }
+    };
+    __device__ column column_from(int row, int pair) const { return {address(row, pair)}; }
+
+    /// The pair of columns [2 pair, 2 pair + 2) of a row.
+    __device__ unsigned address(int row, int pair) const {
+        return at(row, pair / 4) + unsigned(pair % 4 * 4);
+    }
+    __device__ unsigned get(int row, int pair) const { return get(address(row, pair)); }
+    __device__ void set(int row, int pair, unsigned x) const { put(address(row, pair), x); }
+
 private:
+    // Where a lane's piece of 16 x 16 elements is, in the first rows and columns. Those of other
+    // columns are one exclusive or away, those of other rows a constant: bases are multiples of
+    // 1024.
+    __device__ unsigned rows_across(int lane) const { return at(lane % 16, lane / 16); }
+    __device__ unsigned columns_across(int lane) const {
+        return at(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    }
+    static __device__ unsigned step_of(unsigned first, int step) {
+        return first ^ unsigned(step << 5);
+    }
+
+    static __device__ unsigned get(unsigned from) {
+        unsigned x;
+        asm volatile("ld.shared.b32 %0, [%1];" : "=r"(x) : "r"(from));
+        return x;
+    }
+    static __device__ void put(unsigned to, unsigned x) {
+        asm volatile("st.shared.b32 [%0], %1;" : : "r"(to), "r"(x) : "memory");
+    }
     static __device__ void load4(unsigned (&x)[4], unsigned from) {
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                      : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
@@ -152,10 +204,11 @@ private:
     }
 };
 
-/// The same number, of which the compiler knows nothing: addresses made from it are made again and
-/// do not take registers from one product to the next.
+/// The same number, of which the compiler knows no more than that it is not below 0: addresses made
+/// from it are made again and do not take registers from one product to the next.
 __device__ inline int anew(int x) {
     asm volatile("" : "+r"(x));
+    __builtin_assume(x >= 0);
     return x;
 }
 
@@ -165,6 +218,26 @@ __device__ inline void copy_ahead(unsigned to, std::byte const* from, bool prese
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :
                  : "r"(to), "l"(from), "r"(bytes)
+                 : "memory");
+}
+/// Leaves neighbours in device memory, or nothing.
+__device__ inline void store_if(bool present, std::byte* to, unsigned const (&x)[2]) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p st.global.v2.b32 [%0], {%1,%2}; }"
+                 :
+                 : "l"(to), "r"(x[0]), "r"(x[1]), "r"(int(present))
+                 : "memory");
+}
+__device__ inline void store_if(bool present, std::byte* to, unsigned const (&x)[4]) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %5, 0; @p st.global.v4.b32 [%0], {%1,%2,%3,%4}; }"
+                 :
+                 : "l"(to), "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(int(present))
+                 : "memory");
+}
+/// Neighbours in device memory, or what they are without.
+__device__ inline void load_if(bool present, std::byte const* from, float2& x) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p ld.global.v2.f32 {%0,%1}, [%2]; }"
+                 : "+f"(x.x), "+f"(x.y)
+                 : "l"(from), "r"(int(present))
                  : "memory");
 }
 __device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" : : : "memory"); }

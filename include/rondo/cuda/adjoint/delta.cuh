@@ -27,8 +27,10 @@ public:
         auto const known = [](tensor const& x) {
             return x.empty() || in_pieces(x, element::bfloat16);
         };
-        return plain && p_.o.kind == element::bfloat16 && chunks_fast(p_) && known(from_.d_q) &&
-               known(from_.d_k) && known(from_.d_v);
+        // One block makes the gradients of a chunk from all of its columns.
+        bool const narrow = p_.width <= widest_heavy_depth;
+        return plain && narrow && p_.o.kind == element::bfloat16 && chunks_fast(p_) &&
+               known(from_.d_q) && known(from_.d_k) && known(from_.d_v);
     }
 
     std::size_t scratch_bytes() const {

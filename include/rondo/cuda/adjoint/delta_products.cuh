@@ -248,8 +248,8 @@ private:
 #pragma unroll 1
             for (int n = 0; n < groups; ++n) {
                 int const column = 8 * n + 2 * (b_.lane % 4);
-                auto const both = d_u().left_transposed(row_ / 16, n / 2, b_.lane).x;
-                float2 const x = unpack<T>(both[n % 2 * 2 + half]);
+                auto const both = d_u().left_transposed(row_ / 16, n / 2, b_.lane);
+                float2 const x = unpack<T>(both.x[n % 2 * 2 + half]);
                 bool const known = column < c_.width;
                 float2 const y =
                     unpack<T>(known ? *reinterpret_cast<unsigned const*>(v + column * 2) : 0);
@@ -281,7 +281,7 @@ private:
     __device__ void multiply_states(uint4 const (&behind)[own_pieces]) const {
         float sum = 0;
         for_pieces([&](int i, int row, int piece) {
-            uint4 const x = behind[i], y = s().get4(row, piece);
+            uint4 const x = behind[i], y = s().get_piece(row, piece);
             sum += product(x.x, y.x) + product(x.y, y.y) + (product(x.z, y.z) + product(x.w, y.w));
         });
         sum = sum_of_warp(sum) * weights_.carry;
