@@ -23,7 +23,12 @@ inline rondo::position::places somewhere(random& r, extents4& n) {
     return at;
 }
 
-/// The operands of a call, the inputs as `scale` makes them mild.
+/// Half of the calls lie as the fast kernels want them.
+inline support::memory fast_or_any(random& r) {
+    return r.chance(0.5) ? support::memory::bthd : any_memory(r);
+}
+
+/// The operands of a call, keys so small that scores stay mild.
 template <class T>
 struct operands {
     field<T, 4> q, k, v;
@@ -32,22 +37,20 @@ struct operands {
     field<T, 4> o;
 
     operands(random& r, extents4 const& n, index heads, index width)
-        : q(r, n, order(r), numbers(r, n[0] * n[1] * n[2] * n[3], 1)),
-          k(r, {n[0], heads, n[2], n[3]}, order(r),
+        : q(r, n, fast_or_any(r), numbers(r, n[0] * n[1] * n[2] * n[3], 1)),
+          k(r, {n[0], heads, n[2], n[3]}, fast_or_any(r),
             numbers(r, n[0] * heads * n[2] * n[3], 1 / std::sqrt(double(n[3])))),
-          v(r, {n[0], heads, n[2], width}, order(r), numbers(r, n[0] * heads * n[2] * width, 1)),
-          gate(r, {n[0], heads, n[2], n[3]}, order(r),
+          v(r, {n[0], heads, n[2], width}, fast_or_any(r),
+            numbers(r, n[0] * heads * n[2] * width, 1)),
+          gate(r, {n[0], heads, n[2], n[3]}, fast_or_any(r),
                support::uniform(r, n[0] * heads * n[2] * n[3], -1, 0)),
-          head_gate(r, {n[0], heads, n[2]}, order(r),
+          head_gate(r, {n[0], heads, n[2]}, fast_or_any(r),
                     support::uniform(r, n[0] * heads * n[2], -1, 0)),
-          beta(r, {n[0], heads, n[2]}, order(r), support::uniform(r, n[0] * heads * n[2], 0, 1)),
-          o(r, {n[0], n[1], n[2], width}, order(r)) {}
+          beta(r, {n[0], heads, n[2]}, fast_or_any(r),
+               support::uniform(r, n[0] * heads * n[2], 0, 1)),
+          o(r, {n[0], n[1], n[2], width}, fast_or_any(r)) {}
 
 private:
-    // Half of the calls lie as the fast kernels want them.
-    static support::memory order(random& r) {
-        return r.chance(0.5) ? support::memory::bthd : any_memory(r);
-    }
     static oracle::values numbers(random& r, index count, double size) {
         return support::uniform(r, count, -size, size);
     }

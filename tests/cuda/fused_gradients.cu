@@ -12,21 +12,16 @@ struct gradient_fields {
     field<T, 3> head_gate, beta;
 
     gradient_fields(random& r, extents4 const& n, index heads, index width)
-        : d_o(r, {n[0], n[1], n[2], width}, order(r),
+        : d_o(r, {n[0], n[1], n[2], width}, fast_or_any(r),
               support::uniform(r, n[0] * n[1] * n[2] * width, -1, 1)),
-          q(r, n, order(r)),
-          k(r, {n[0], heads, n[2], n[3]}, order(r)),
-          v(r, {n[0], heads, n[2], width}, order(r)),
-          gate(r, {n[0], heads, n[2], n[3]}, order(r)),
-          head_gate(r, {n[0], heads, n[2]}, order(r)),
-          beta(r, {n[0], heads, n[2]}, order(r)) {}
+          q(r, n, fast_or_any(r)),
+          k(r, {n[0], heads, n[2], n[3]}, fast_or_any(r)),
+          v(r, {n[0], heads, n[2], width}, fast_or_any(r)),
+          gate(r, {n[0], heads, n[2], n[3]}, fast_or_any(r)),
+          head_gate(r, {n[0], heads, n[2]}, fast_or_any(r)),
+          beta(r, {n[0], heads, n[2]}, fast_or_any(r)) {}
 
     static double bound() { return sizeof(T) == 8 ? 1e-9 : sizeof(T) == 4 ? 1e-4 : 5e-3; }
-
-private:
-    static support::memory order(random& r) {
-        return r.chance(0.5) ? support::memory::bthd : any_memory(r);
-    }
 };
 
 /// The views of one place.

@@ -99,7 +99,8 @@ std::vector<memory_use> memory_of_backward() {
             memory_of("additive", attention(decay::additive)),
             memory_of("additive, bidirectional", attention(decay::additive, bidirectional)),
             memory_of("gated delta", attention(decay::scalar, update::delta)),
-            memory_of("none, normalized", attention(normalize::sum))};
+            memory_of("none, normalized", attention(normalize::sum)),
+            memory_of("scalar, turned", attention(decay::scalar, position::fused(lrpe::rotation)))};
 }
 
 namespace {

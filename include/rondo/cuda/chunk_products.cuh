@@ -166,6 +166,7 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
     constexpr int side = Shape::rows / 16, triangle = side * (side + 1) / 2;
     score_mask const mask{how.strict};
     for (int number = b.warp; number < triangle; number += Shape::warps) {
+        static_assert(side <= 4);
         int const row = (number >= 1) + (number >= 3) + (number >= 6);
         int const block = number - row * (row + 1) / 2;
         if (16 * row >= count) continue;

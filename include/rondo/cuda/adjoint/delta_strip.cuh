@@ -135,10 +135,7 @@ protected:
 #pragma unroll
             for (int n = 0; n < groups; n += 4) {
                 unsigned x[4];
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    x[i] = pack<T>(sums_[n + i][2 * half], sums_[n + i][2 * half + 1]);
-                }
+                pack_quads<T>(x, sums_, n, half);
                 leave_quads(to, half, n, int(b_.c.depth), x);
             }
         }

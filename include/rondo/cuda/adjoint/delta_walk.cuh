@@ -238,10 +238,7 @@ private:
 #pragma unroll
             for (int n = 0; n < Tiles; n += 4) {
                 unsigned packed[4];
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    packed[i] = pack<T>(x[n + i][2 * half], x[n + i][2 * half + 1]);
-                }
+                pack_quads<T>(packed, x, n, half);
                 int const row = b_.lane / 4 + 8 * half;
                 store_quads(to + row * 8 * Tiles * 2, packed, b_.lane, 8 * n, 8 * Tiles);
             }
