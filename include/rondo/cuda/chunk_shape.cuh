@@ -12,13 +12,13 @@ enum class weighing : unsigned char { none, token, channel, additive };
 
 /// Sizes of one instantiation. A warp owns `Columns` columns of the state for all of its rows, in
 /// registers, so that the state never meets memory. `Marks`: leaves what gradients of log decays
-/// need (adjoint/marks.cuh).
+/// need (adjoint/marks.cuh). `Keeps`: reads nothing, but keeps its states (chunk_keep.cuh).
 template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false,
-          bool Marks = false>
+          bool Marks = false, bool Keeps = false>
 struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
-    static constexpr bool marks = Marks;
+    static constexpr bool marks = Marks, keeps = Keeps;
     static constexpr int rows = 64;  // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int width = Columns * Warps;  // of a block
@@ -43,9 +43,10 @@ struct chunk_shape {
 
     // One stage of tiles, twice: one is computed on while the other arrives.
     static constexpr int depth_bytes = rows * Depth * 2, width_bytes = rows * width * 2;
-    static constexpr int score_bytes = rows * rows * 2;
+    static constexpr int score_bytes = Keeps ? 0 : rows * rows * 2;
+    static constexpr int query_bytes = Keeps ? 0 : depth_bytes;
     static constexpr int stage_bytes =
-        depth_bytes * (per_channel ? 3 : 2) + width_bytes + (Delta ? score_bytes : 0);
+        query_bytes + depth_bytes * (per_channel ? 2 : 1) + width_bytes + (Delta ? score_bytes : 0);
 
     // Outputs of so many rows are computed at a time: fewer take fewer registers, of which a block
     // that has a multiprocessor for itself has enough, but round the state anew.

@@ -40,17 +40,8 @@ struct delta_call {
 
     __device__ index slot(location const& where, int number) const {
         int const rows = most_chunk_rows;
-        return where.head * solved.slots + solved_chunks::first(c, where.sequence, rows) + number;
+        return where.head * solved.slots + chunk_slots::first(c, where.sequence, rows) + number;
     }
 };
-
-/// Packed pairs of four tiles of 8 columns, two neighbours a lane, as one row of 32: 16 bytes a
-/// lane. False for the lanes whose columns begin at `end` or behind it.
-__device__ inline void store_quads(std::byte* row, unsigned (&x)[4], int lane, int column,
-                                   int end) {
-    gather_neighbours(x, lane);
-    int const mine = column + 8 * (lane % 4);
-    if (mine < end) *reinterpret_cast<uint4*>(row + mine * 2) = {x[0], x[1], x[2], x[3]};
-}
 
 }  // namespace rondo::inline RONDO_ISA::cuda
