@@ -21,6 +21,7 @@ struct chunk_shape {
     static constexpr bool marks = Marks, keeps = Keeps;
     static constexpr int rows = 64;  // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
+    static constexpr int carried = Depth;  // channels of what walks hand on beside the state
     static constexpr int width = Columns * Warps;  // of a block
     static constexpr int threads = warp_size * Warps;
     static constexpr bool delta = Delta;
@@ -99,9 +100,10 @@ struct chunk_notes {
     int token[3][Shape::rows];  // which tokens the chunk before, this and the next one hold
     float row_sums[Shape::rows][Shape::rows / 16];  // of scores, by block of columns
     float state_sums[Shape::rows];                  // of queries and the normaliser
-    alignas(16) float normalizer[Shape::depth];
+    alignas(16) float normalizer[Shape::carried];
     // By channel: additive maximum, sum and carry, and the decay over all chunks so far.
-    float max[Shape::depth], sum[Shape::depth], carry[Shape::depth], decay[Shape::depth];
+    float max[Shape::carried], sum[Shape::carried], carry[Shape::carried];
+    float decay[Shape::carried];
     // Of pieces of 16 tokens, by channel.
     float piece_decay[Shape::rows / 16][depth], piece_growth[Shape::rows / 16][depth];
     bool one_piece;  // all of them share one reference

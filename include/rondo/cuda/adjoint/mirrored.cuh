@@ -18,6 +18,7 @@
 
 #include <rondo/cuda/adjoint/decays.cuh>
 #include <rondo/cuda/adjoint/generic.cuh>
+#include <rondo/cuda/adjoint/token.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/detail/passes.hpp>
 
@@ -84,24 +85,6 @@ static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
         }
     }
     decays.leave(c, where, d_gate, constant == nullptr ? nullptr : constant + item);
-}
-
-/// A block adds up the gradient of the gate that all tokens of a head share.
-static __global__ void sum_constant_gate(float const* parts, index sequences, index heads,
-                                         index slots, tensor const d_gate) {
-    constexpr int threads = 256;
-    __shared__ double sums[threads];
-    int const mine = threadIdx.x;
-    double sum = 0;
-    for (index i = mine; i < sequences * slots; i += threads) {
-        sum += double(parts[(i / slots * heads + blockIdx.x) * slots + i % slots]);
-    }
-    sums[mine] = sum;
-    for (int half = threads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (mine < half) sums[mine] += sums[mine + half];
-    }
-    if (mine == 0) store(d_gate.data + blockIdx.x * d_gate.head, d_gate.kind, float(sums[0]));
 }
 
 /// The three calls of one `backward`.
