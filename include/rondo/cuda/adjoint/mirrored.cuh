@@ -70,6 +70,7 @@ static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
         decays.known[i] = place < where.length;
         if (!decays.known[i]) continue;
         index const token = decays.tokens[i] = token_at(c.passes[0], place, where.length);
+        decays.gates[i] = load<float>(where.key_side(c.gate, token), c.gate.kind);
         index const row = where.batch * c.length + where.first + token;
         for (index g = 0; g < terms.group; ++g) {
             float2 const q = sum(terms.readers, row * c.query_heads + where.query_head + g);

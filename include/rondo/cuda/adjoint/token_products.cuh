@@ -121,6 +121,13 @@ private:
         __syncthreads();
         token_weigher<Shape> weigher(b_);
         weigher.load(tokens_, count_);
+        // Asked for now: in the end the block would wait for them.
+        if (gates() && b_.warp == 0) {
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                gates_[i] = load_raw<float>(b_.gate_rows[tokens_[2 * b_.lane + i]], c_.gate.kind);
+            }
+        }
         b_.load(d_o(), b_.o_rows, int(c_.width), tokens_, count_);
         b_.load(v(), b_.v_rows, int(c_.width), tokens_, count_);
         b_.load(q(), b_.q_rows, int(c_.depth), tokens_, count_);
@@ -361,11 +368,13 @@ private:
 
     __device__ void leave_gates(index slot) const {
         chunk_decays decays{};
+#pragma unroll
         for (int i = 0; i < 2; ++i) {
             int const row = 2 * b_.lane + i;
             decays.known[i] = row < count_;
             if (!decays.known[i]) continue;
             decays.tokens[i] = tokens_[row];
+            decays.gates[i] = widen<float>(gates_[i], c_.gate.kind);
             for (int half = 0; half < Shape::parts; ++half) {
                 decays.up_to[i] += terms_.queries[half][row];
                 decays.behind[i] += terms_.keys[half][row];
@@ -387,6 +396,7 @@ private:
     typename Shape::terms& terms_;
     int strip_, part_, count_ = 0;  // the warp's rows and columns; tokens of the chunk
     sum_tile sums_[groups];
+    raw_element<float> gates_[2];  // of the first warp
 };
 
 template <class Shape>
