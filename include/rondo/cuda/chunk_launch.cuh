@@ -61,14 +61,17 @@ inline index segments_of(index units, index length, int resident = blocks_a_proc
 template <class Shape>
 class chunk_launch {
 public:
-    chunk_launch(cudaStream_t stream, detail::problem<float> const& p)
+    /// `walks` as long as this one at a time.
+    chunk_launch(cudaStream_t stream, detail::problem<float> const& p, index walks = 1)
         : stream_(stream),
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
         // What a delta update does to a state is no factor of it, so its segments do not join.
         bool const joins = p.offsets.empty() && !Shape::delta;
-        segments_ = joins ? segments_of(units_, p.length, resident()) : 1;
+        segments_ = joins ? segments_of(units_ * walks, p.length, resident()) : 1;
+        // Two blocks that walk their halves twice take as long as one.
+        if (Shape::keeps && segments_ == 2) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
         }
@@ -103,6 +106,21 @@ public:
         int gate_shift = 0;
         chunk_keep keep{};
     };
+
+    chunk_plan plan(float* records, bool starts, bool leaves, extras const& with) const {
+        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, with.marks,
+                {},     with.keep};
+    }
+
+    unsigned blocks() const { return unsigned(units_ * segments_); }
+
+    /// Joins the records of segments into what each of them starts from.
+    void join(call<float> const& c, float* records, bool total) const {
+        dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
+        join_segments<Shape>
+            <<<grid, Shape::threads, 0, stream_>>>(c, plan(records, false, false, {}), total);
+        expect("launch of join_segments", cudaGetLastError());
+    }
 
     void operator()(detail::problem<float> const& p, extras const& with = {}) const {
         permit_shared_memory();
@@ -152,10 +170,7 @@ private:
             call<float> written = c;
             written.passes[0].read = false;
             launch(written, plan(records, false, true, with));
-            dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
-            join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(
-                c, plan(records, false, false, {}), !how.read && !Shape::keeps);
-            expect("launch of join_segments", cudaGetLastError());
+            join(c, records, !how.read && !Shape::keeps);
         }
         if (!how.read && !Shape::keeps) return;
         launch(c, plan(records, true, false, with));
@@ -177,13 +192,8 @@ private:
         launch(c, walked);
     }
 
-    chunk_plan plan(float* records, bool starts, bool leaves, extras const& with) const {
-        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, with.marks,
-                {},     with.keep};
-    }
-
     void launch(call<float> const& c, chunk_plan const& how) const {
-        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(c, how);
+        chunkwise<Shape><<<blocks(), Shape::threads, bytes_, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
     }
 

@@ -263,14 +263,14 @@ private:
     T const* solved_ = nullptr;
 };
 
+/// Block `number` of a launch.
 template <class Shape>
-__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
-    chunkwise(call<float> const __grid_constant__ c, chunk_plan const __grid_constant__ plan) {
-    extern __shared__ __align__(1024) char chunk_shared[];
-    index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;
+__device__ inline void walk_chunks(call<float> const& c, chunk_plan const& plan, unsigned number,
+                                   char* shared) {
+    index const segment = number % plan.segments, part = number / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
-    chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
+    chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, shared);
     chunk_walker<Shape> walker(c, plan, block);
     if constexpr (Shape::delta) {
         using T = typename Shape::element_type;
@@ -281,12 +281,19 @@ __global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
     }
     float* const record = plan.records == nullptr
                               ? nullptr
-                              : plan.records + index(blockIdx.x) * chunk_record<Shape>::size;
+                              : plan.records + index(number) * chunk_record<Shape>::size;
     int const length = int(where.length), step = plan.segment_length;
     int const begin = int(segment) * step - walker.missing(), end = begin + step;
     int const first = begin < 0 ? 0 : begin < length ? begin : length;
     int const last = end < length ? end : length;
     walker.run(record, first, last, segment + 1 == plan.segments);
+}
+
+template <class Shape>
+__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
+    chunkwise(call<float> const __grid_constant__ c, chunk_plan const __grid_constant__ plan) {
+    extern __shared__ __align__(1024) char chunk_shared[];
+    walk_chunks<Shape>(c, plan, blockIdx.x, chunk_shared);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

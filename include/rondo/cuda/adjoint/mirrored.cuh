@@ -111,7 +111,7 @@ public:
                            what.decay == decay_kind::scalar;
         bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
                            what.feature == feature_kind::identity;
-        if (!plain) return false;
+        if (!plain || token_adjoint<A>::scales_states(from_)) return false;
         bool const gates = from_.wants_gate(), states = !from_.d_in.empty();
         // The gates' terms come with the outputs, and the state's gradient with the values'.
         if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;

@@ -41,9 +41,11 @@ public:
 
     bool fits() const {
         auto const& what = p_.what;
+        // Without a decay the calls of mirrored_adjoint cost no more, but know no scale of d_out.
+        bool const none = what.decay == decay_kind::none && !scales_states(from_);
         bool const token = what.decay == decay_kind::none || what.decay == decay_kind::constant ||
                            what.decay == decay_kind::scalar;
-        bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
+        bool const plain = token && !none && !what.delta && !what.normalized && !p_.k.ones &&
                            what.feature == feature_kind::identity && p_.group() == 1 &&
                            p_.passes.size() == 1 && p_.passes[0].order == nullptr;
         auto const known = [](tensor const& x) {
@@ -54,19 +56,23 @@ public:
                known(from_.d_v) && chunks_fast(p_) && has_room();
     }
 
+    /// Whether gradients of states are handed in that count other than those of outputs.
+    static bool scales_states(detail::adjoint_problem<A> const& from) {
+        return from.d_out.s != nullptr && from.call.scale != 1;
+    }
+
     /// Bytes of device memory at its fullest.
     std::size_t scratch_bytes() const {
-        kept_states const forth = walk(), back = walk_back();
-        return planned().all.bytes + std::max(forth.scratch_bytes(), back.scratch_bytes()) +
-               prepared<float>::scratch_bytes(p_, 1);
+        // The walks may copy the states that they are given.
+        std::size_t const copies = prepared<float>::scratch_bytes(p_, 1);
+        return planned().all.bytes + walk().scratch_bytes_of_two() + copies;
     }
 
     void operator()() const {
         plan const at = planned();
         scratch const memory(stream_, at.all.bytes);
         kept_states const forth = walk();
-        forth(memory.at<std::byte>(at.states));
-        walk_back()(memory.at<std::byte>(at.d_states));
+        forth.with(memory.at<std::byte>(at.states), walk_back(), memory.at<std::byte>(at.d_states));
 
         token_call w{};
         w.d_q = from_.d_q, w.d_k = from_.d_k, w.d_v = from_.d_v, w.d_gate = from_.d_gate;
