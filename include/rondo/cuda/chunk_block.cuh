@@ -46,7 +46,7 @@ public:
     __device__ int const* tokens(int number) const { return notes_.token[number % 3]; }
 
 private:
-    __device__ int missing() const { return Shape::marks ? missing_ : 0; }
+    __device__ int missing() const { return Shape::marks || Shape::keeps ? missing_ : 0; }
     __device__ int begin_of(int number) const {
         return first_ + number * Shape::rows - (number == 0 ? 0 : missing());
     }
@@ -104,7 +104,7 @@ struct chunk_block {
     __device__ depth_tile q(int stage) const {
         return {base + unsigned(stage * Shape::stage_bytes_of(c.k.ones))};
     }
-    __device__ width_tile v(int stage) const { return {q(stage).base + Shape::depth_bytes}; }
+    __device__ width_tile v(int stage) const { return {q(stage).base + Shape::query_bytes}; }
     __device__ depth_tile gate(int stage) const { return {v(stage).base + Shape::width_bytes}; }
     /// Behind the gate, if there is one. The weights of the additive decay are the keys when those
     /// are ones.
@@ -132,7 +132,7 @@ struct chunk_block {
     __device__ void load(int stage, pass const& how, int const* tokens, int count) const {
         portion<Shape::depth> const mine(tokens, count);
         int const of_depth = mine.known(int(c.depth));
-        if (how.read) copy(q(stage), q_rows, mine, of_depth);
+        if (!Shape::keeps && how.read) copy(q(stage), q_rows, mine, of_depth);
         if (!how.write) return;
         if (!c.k.ones) copy(k(stage), k_rows, mine, of_depth);
         if constexpr (Shape::per_channel) {

@@ -83,7 +83,8 @@ private:
                                         sum.y + (begins ? start.y : 0)};
         }
         bool const several = __syncthreads_or(steep && last - first > 1);
-        if (several && __syncthreads_or(strong && last - first > 1)) return false;
+        // Keys alone decay only as far as to their piece's end.
+        if (!Shape::keeps && several && __syncthreads_or(strong && last - first > 1)) return false;
         if (thread == 0) b_.notes.one_piece = !several;
 #pragma unroll
         for (int m = 0; m < mine; ++m) {
@@ -146,11 +147,11 @@ private:
         for (int i = 0; i < piece; ++i) {
             int const row = begin + i;
             bool const inside = Full || (row >= first && row < last);
-            float2 const g = step(gates.get(i));
+            float2 const g = step(gates.get(i)), before = sum;
             sum = {sum.x + (inside ? g.x : 0), sum.y + (inside ? g.y : 0)};
             float2 const reader{power_of_2(fmaf(sum.x, log2_of_e, at.reader.x)),
                                 power_of_2(fmaf(sum.y, log2_of_e, at.reader.y))};
-            if (how.read) {
+            if (!Shape::keeps && how.read) {
                 float2 x = unpack<T>(queries.get(i));
                 x = {x.x * reader.x, x.y * reader.y};
                 queries.set(i, inside ? pack<T>(x.x, x.y) : 0);
@@ -161,8 +162,10 @@ private:
                 unsigned const k = pack<T>(y.x * reader.x * enter.x, y.y * reader.y * enter.y);
                 key_readers.set(i, inside ? k : 0);
             }
-            unsigned const k = pack<T>(y.x * power_of_2(fmaf(sum.x, -log2_of_e, at.key.x)),
-                                       y.y * power_of_2(fmaf(sum.y, -log2_of_e, at.key.y)));
+            // Among readers a token's own decay counts for them (gate_shift).
+            float2 const from = Shape::keeps && b_.c.on_write ? before : sum;
+            unsigned const k = pack<T>(y.x * power_of_2(fmaf(from.x, -log2_of_e, at.key.x)),
+                                       y.y * power_of_2(fmaf(from.y, -log2_of_e, at.key.y)));
             keys.set(i, inside ? k : 0);
         }
     }

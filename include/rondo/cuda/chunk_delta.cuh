@@ -11,6 +11,7 @@
 #pragma once
 
 #include <rondo/cuda/chunk_channel.cuh>
+#include <rondo/cuda/chunk_slots.cuh>
 #include <rondo/cuda/chunk_token.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
@@ -53,26 +54,6 @@ private:
 struct solved_chunks {
     std::byte* memory;  // or null without a delta update
     index slots;        // of a head
-
-    static index slots_of(index sequences, index length, bool packed, index rows) {
-        return packed ? length / rows + sequences : sequences * ((length + rows - 1) / rows);
-    }
-    /// The first slot of a sequence; a packed one takes at most a slot more than whole chunks.
-    template <class A>
-    static __device__ index first(call<A> const& c, index sequence, int rows) {
-        return c.offsets == nullptr ? sequence * ((c.length + rows - 1) / rows)
-                                    : c.offsets[sequence] / rows + sequence;
-    }
-    /// The sequence of a slot, or the one behind whose last chunk it lies.
-    template <class A>
-    static __device__ index sequence_of(call<A> const& c, index slot, int rows) {
-        index low = 0, high = c.sequences;  // first(low) <= slot
-        while (high - low > 1) {
-            index const middle = (low + high) / 2;
-            (first(c, middle, rows) <= slot ? low : high) = middle;
-        }
-        return low;
-    }
 };
 
 /// What a warp's columns of a chunk are written as: U^T, columns down, tokens across, in two parts,

@@ -61,17 +61,19 @@ inline index segments_of(index units, index length, int resident = blocks_a_proc
 template <class Shape>
 class chunk_launch {
 public:
-    chunk_launch(cudaStream_t stream, detail::problem<float> const& p)
+    /// `walks` as long as this one at a time.
+    chunk_launch(cudaStream_t stream, detail::problem<float> const& p, index walks = 1)
         : stream_(stream),
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
         // What a delta update does to a state is no factor of it, so its segments do not join.
         bool const joins = p.offsets.empty() && !Shape::delta;
-        segments_ = joins ? segments_of(units_, p.length, resident()) : 1;
+        segments_ = joins ? segments_of(units_ * walks, p.length, resident()) : 1;
+        // Two blocks that walk their halves twice take as long as one.
+        if (Shape::keeps && segments_ == 2) segments_ = 1;
         if (Shape::delta) {
-            slots_ =
-                solved_chunks::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
+            slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
         }
         heads_ = p.heads;
         index const chunks = (p.length + Shape::rows - 1) / Shape::rows;
@@ -102,7 +104,23 @@ public:
         chunk_marks marks{};
         float* rows = nullptr;  // unfinished outputs, where several calls add up to one
         int gate_shift = 0;
+        chunk_keep keep{};
     };
+
+    chunk_plan plan(float* records, bool starts, bool leaves, extras const& with) const {
+        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, with.marks,
+                {},     with.keep};
+    }
+
+    unsigned blocks() const { return unsigned(units_ * segments_); }
+
+    /// Joins the records of segments into what each of them starts from.
+    void join(call<float> const& c, float* records, bool total) const {
+        dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
+        join_segments<Shape>
+            <<<grid, Shape::threads, 0, stream_>>>(c, plan(records, false, false, {}), total);
+        expect("launch of join_segments", cudaGetLastError());
+    }
 
     void operator()(detail::problem<float> const& p, extras const& with = {}) const {
         permit_shared_memory();
@@ -114,7 +132,7 @@ public:
             one.gate_shift = with.gate_shift;
             call<float> const c = one;
             if (segments_ == 1 && !Shape::delta) {
-                return launch(c, plan(nullptr, false, false, with.marks));
+                return launch(c, plan(nullptr, false, false, with));
             }
             one.pass_count = 1;
             for (int i = 0; i < c.pass_count; ++i) {
@@ -122,7 +140,7 @@ public:
                 if constexpr (Shape::delta) {
                     solve(one, {solved.at<std::byte>(0), slots_});
                 } else {
-                    split(one, records.at<float>(0), with.marks);
+                    split(one, records.at<float>(0), with);
                 }
             }
         });
@@ -146,19 +164,16 @@ private:
 
     /// One pass by several blocks a sequence: the states of the segments, what each starts from,
     /// and the outputs. A window of the whole sequence is all of them together.
-    void split(call<float> const& c, float* records, chunk_marks const& marks) const {
+    void split(call<float> const& c, float* records, extras const& with) const {
         pass const& how = c.passes[0];
         if (how.write) {
             call<float> written = c;
             written.passes[0].read = false;
-            launch(written, plan(records, false, true, marks));
-            dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
-            join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(
-                c, plan(records, false, false, {}), !how.read);
-            expect("launch of join_segments", cudaGetLastError());
+            launch(written, plan(records, false, true, with));
+            join(c, records, !how.read && !Shape::keeps);
         }
-        if (!how.read) return;
-        launch(c, plan(records, true, false, marks));
+        if (!how.read && !Shape::keeps) return;
+        launch(c, plan(records, true, false, with));
     }
 
     /// One pass of a delta update: its chunks are solved, then walked.
@@ -177,12 +192,8 @@ private:
         launch(c, walked);
     }
 
-    chunk_plan plan(float* records, bool starts, bool leaves, chunk_marks const& marks) const {
-        return {tiles_, int(segments_), int(segment_length_), records, starts, leaves, marks};
-    }
-
     void launch(call<float> const& c, chunk_plan const& how) const {
-        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(c, how);
+        chunkwise<Shape><<<blocks(), Shape::threads, bytes_, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
     }
 
@@ -192,19 +203,19 @@ private:
 };
 
 /// visit(a shape) for the extents of a call.
-template <class T, weighing Weigh, bool Marks = false, class Visit>
+template <class T, weighing Weigh, bool Marks = false, bool Keeps = false, class Visit>
 inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
     constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks>{});
+        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks, Keeps>{});
     } else if (p.depth > 128) {
-        if constexpr (!Marks && (Weigh == weighing::none || Weigh == weighing::token)) {
+        if constexpr (!Marks && !Keeps && (Weigh == weighing::none || Weigh == weighing::token)) {
             visit(chunk_shape<T, Weigh, 256, columns, 8>{});
         }
     } else if (p.width <= 64) {
-        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks, Keeps>{});
     } else {
-        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks, Keeps>{});
     }
 }
 

@@ -29,6 +29,39 @@ __device__ inline void gather_neighbours(unsigned (&x)[Tiles], int lane) {
     }
 }
 
+/// The pairs of one of a thread's two rows in four tiles of 8 columns from number n on.
+template <class T, int Tiles>
+__device__ inline void pack_quads(unsigned (&to)[4], sum_tile const (&x)[Tiles], int n, int half) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        to[i] = pack<T>(x[n + i][2 * half], x[n + i][2 * half + 1]);
+    }
+}
+
+/// Packed pairs of four tiles of 8 columns, two neighbours a lane, as one row of 32: 16 bytes a
+/// lane, but for those whose columns begin at `end` or behind it.
+__device__ inline void store_quads(std::byte* row, unsigned (&x)[4], int lane, int column,
+                                   int end) {
+    gather_neighbours(x, lane);
+    int const mine = column + 8 * (lane % 4);
+    if (mine < end) *reinterpret_cast<uint4*>(row + mine * 2) = {x[0], x[1], x[2], x[3]};
+}
+
+/// Leaves 16 rows of sums, tiles of 8 columns side by side, one behind the other.
+template <class T, int Tiles>
+__device__ inline void store_rows(std::byte* to, sum_tile const (&x)[Tiles], int lane) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+        for (int n = 0; n < Tiles; n += 4) {
+            unsigned packed[4];
+            pack_quads<T>(packed, x, n, half);
+            int const row = lane / 4 + 8 * half;
+            store_quads(to + row * 8 * Tiles * 2, packed, lane, 8 * n, 8 * Tiles);
+        }
+    }
+}
+
 /// The rows of a chunk's outputs that a warp leaves, 8 at a time.
 template <class Shape>
 class output_rows {

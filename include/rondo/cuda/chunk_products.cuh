@@ -263,16 +263,25 @@ __device__ inline void read_chunk(chunk_block<Shape> const& b, int first, chunk_
     }
 }
 
-/// Multiplies the tokens of a left operand by what is left of them at the chunk's end.
+/// Multiplies the tokens of a left operand by what is left of them at the chunk's end, and by the
+/// scale where nobody reads who would apply it.
 template <class Shape>
 __device__ inline void weigh_values(chunk_block<Shape> const& b, int stage, int step,
                                     left_operand& values) {
     using T = typename Shape::element_type;
-    float const* const w = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
+    float const scale = Shape::keeps ? b.c.scale : 1;
+    float2 w[2] = {{scale, scale}, {scale, scale}};
+    if constexpr (Shape::weigh == weighing::token) {
+        float const* const left = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
+#pragma unroll
+        for (int i = 0; i < 2; ++i) w[i] = {scale * left[8 * i], scale * left[8 * i + 1]};
+    } else if (scale == 1) {
+        return;
+    }
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         float2 const x = unpack<T>(values.x[i]);
-        values.x[i] = pack<T>(x.x * w[i / 2 * 8], x.y * w[i / 2 * 8 + 1]);
+        values.x[i] = pack<T>(x.x * w[i / 2].x, x.y * w[i / 2].y);
     }
 }
 
@@ -297,7 +306,9 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
             for (int m = 0; m < blocks; ++m) {
                 auto& x = values[part][m];
                 x = values_of(m, step, part);
-                if constexpr (Shape::weigh == weighing::token) weigh_values(b, stage, step, x);
+                if constexpr (Shape::weigh == weighing::token || Shape::keeps) {
+                    weigh_values(b, stage, step, x);
+                }
             }
         }
 #pragma unroll

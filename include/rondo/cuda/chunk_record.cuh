@@ -6,6 +6,7 @@
 
 #include <rondo/cuda/adjoint/marks.cuh>
 #include <rondo/cuda/chunk_delta.cuh>
+#include <rondo/cuda/chunk_keep.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
 
@@ -37,6 +38,7 @@ struct chunk_plan {
     bool leaves;         // its record
     chunk_marks marks;   // of shapes that leave any
     solved_chunks solved = {};
+    chunk_keep keep = {};  // of shapes that keep states
 };
 
 template <class Shape>

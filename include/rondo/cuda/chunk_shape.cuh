@@ -12,15 +12,16 @@ enum class weighing : unsigned char { none, token, channel, additive };
 
 /// Sizes of one instantiation. A warp owns `Columns` columns of the state for all of its rows, in
 /// registers, so that the state never meets memory. `Marks`: leaves what gradients of log decays
-/// need (adjoint/marks.cuh).
+/// need (adjoint/marks.cuh). `Keeps`: reads nothing, but keeps its states (chunk_keep.cuh).
 template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false,
-          bool Marks = false>
+          bool Marks = false, bool Keeps = false>
 struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
-    static constexpr bool marks = Marks;
+    static constexpr bool marks = Marks, keeps = Keeps;
     static constexpr int rows = 64;  // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
+    static constexpr int carried = Depth;  // channels of what walks hand on beside the state
     static constexpr int width = Columns * Warps;  // of a block
     static constexpr int threads = warp_size * Warps;
     static constexpr bool delta = Delta;
@@ -43,9 +44,10 @@ struct chunk_shape {
 
     // One stage of tiles, twice: one is computed on while the other arrives.
     static constexpr int depth_bytes = rows * Depth * 2, width_bytes = rows * width * 2;
-    static constexpr int score_bytes = rows * rows * 2;
+    static constexpr int score_bytes = Keeps ? 0 : rows * rows * 2;
+    static constexpr int query_bytes = Keeps ? 0 : depth_bytes;
     static constexpr int stage_bytes =
-        depth_bytes * (per_channel ? 3 : 2) + width_bytes + (Delta ? score_bytes : 0);
+        query_bytes + depth_bytes * (per_channel ? 2 : 1) + width_bytes + (Delta ? score_bytes : 0);
 
     // Outputs of so many rows are computed at a time: fewer take fewer registers, of which a block
     // that has a multiprocessor for itself has enough, but round the state anew.
@@ -98,9 +100,10 @@ struct chunk_notes {
     int token[3][Shape::rows];  // which tokens the chunk before, this and the next one hold
     float row_sums[Shape::rows][Shape::rows / 16];  // of scores, by block of columns
     float state_sums[Shape::rows];                  // of queries and the normaliser
-    alignas(16) float normalizer[Shape::depth];
+    alignas(16) float normalizer[Shape::carried];
     // By channel: additive maximum, sum and carry, and the decay over all chunks so far.
-    float max[Shape::depth], sum[Shape::depth], carry[Shape::depth], decay[Shape::depth];
+    float max[Shape::carried], sum[Shape::carried], carry[Shape::carried];
+    float decay[Shape::carried];
     // Of pieces of 16 tokens, by channel.
     float piece_decay[Shape::rows / 16][depth], piece_growth[Shape::rows / 16][depth];
     bool one_piece;  // all of them share one reference

@@ -233,9 +233,9 @@ __global__ void __launch_bounds__(Shape::threads)
     extern __shared__ __align__(1024) char chunk_shared[];
     static_assert(Shape::warps == Shape::rows / 16 && Shape::threads == 128);
     index const head = blockIdx.x / to.slots, slot = blockIdx.x % to.slots;
-    index const sequence = solved_chunks::sequence_of(c, slot, Shape::rows);
+    index const sequence = chunk_slots::sequence_of(c, slot, Shape::rows);
     location const where(c, sequence, head * c.group);
-    int const number = int(slot - solved_chunks::first(c, sequence, Shape::rows));
+    int const number = int(slot - chunk_slots::first(c, sequence, Shape::rows));
     int const length = int(where.length);
     if (number * Shape::rows >= length) return;
     chunk_block<Shape> const block(c, where, 0, 1, chunk_shared);

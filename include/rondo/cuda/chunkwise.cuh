@@ -56,7 +56,9 @@ public:
     /// Tokens that the first chunk of a walk back lacks, so that its chunks are those of the walk
     /// forwards.
     __device__ int missing() const {
-        if (!Shape::marks || plan_.marks.contractions == nullptr) return 0;
+        bool const back =
+            Shape::keeps ? plan_.keep.back : Shape::marks && plan_.marks.contractions != nullptr;
+        if (!back) return 0;
         int const surplus = int(b_.where.length) % Shape::rows;
         return surplus == 0 ? 0 : Shape::rows - surplus;
     }
@@ -117,7 +119,8 @@ private:
             if (next > 0) {
                 b_.load(stage ^ 1, how, order.tokens(number + 1), next);
                 load_solved(stage ^ 1, first, number + 1);
-                if (how.accumulate) b_.expect_partial(order.tokens(number + 1), next);
+                if (!Shape::keeps && how.accumulate)
+                    b_.expect_partial(order.tokens(number + 1), next);
             }
             tokens_.load(order.tokens(number + 1), next);
             strengths_.load(order.tokens(number + 1), next);
@@ -128,6 +131,9 @@ private:
                 }
                 place_ = order.span(number).begin;
                 if (!plan_.leaves) marker_.enter(place_, state_);
+            }
+            if constexpr (Shape::keeps) {
+                if (!plan_.leaves) keep_state(b_, plan_.keep, order.span(number).begin, state_);
             }
             advance(how, order.tokens(number), order.span(number).count, stage);
             tokens_.weigh(stage ^ 1);
@@ -170,7 +176,7 @@ private:
 
     __device__ void map(pass const& how, int stage) const {
         if (c_.feature == feature_kind::identity) return;
-        if (how.read) b_.map(b_.q(stage));
+        if (!Shape::keeps && how.read) b_.map(b_.q(stage));
         if (how.write) b_.map(b_.k(stage));
         __syncthreads();
     }
@@ -190,10 +196,12 @@ private:
             write(how, last, stage,
                   [&](int m, int step, int part) { return updates.left(m, step, part == 1); });
         } else {
-            auto const pair = [&](right_operand(&to)[2], int m, int step, int) {
-                b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
-            };
-            read(how, tokens, first, last, stage, pair);
+            if constexpr (!Shape::keeps) {
+                auto const pair = [&](right_operand(&to)[2], int m, int step, int) {
+                    b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
+                };
+                read(how, tokens, first, last, stage, pair);
+            }
             write(how, last, stage, [&](int m, int step, int) {
                 return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
             });
@@ -255,30 +263,37 @@ private:
     T const* solved_ = nullptr;
 };
 
+/// Block `number` of a launch.
 template <class Shape>
-__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
-    chunkwise(call<float> const __grid_constant__ c, chunk_plan const __grid_constant__ plan) {
-    extern __shared__ __align__(1024) char chunk_shared[];
-    index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;
+__device__ inline void walk_chunks(call<float> const& c, chunk_plan const& plan, unsigned number,
+                                   char* shared) {
+    index const segment = number % plan.segments, part = number / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
-    chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
+    chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, shared);
     chunk_walker<Shape> walker(c, plan, block);
     if constexpr (Shape::delta) {
         using T = typename Shape::element_type;
         constexpr index size = Shape::rows * Shape::rows;
         index const slot =
-            where.head * plan.solved.slots + solved_chunks::first(c, where.sequence, Shape::rows);
+            where.head * plan.solved.slots + chunk_slots::first(c, where.sequence, Shape::rows);
         walker.solved_at(reinterpret_cast<T const*>(plan.solved.memory) + slot * size);
     }
     float* const record = plan.records == nullptr
                               ? nullptr
-                              : plan.records + index(blockIdx.x) * chunk_record<Shape>::size;
+                              : plan.records + index(number) * chunk_record<Shape>::size;
     int const length = int(where.length), step = plan.segment_length;
     int const begin = int(segment) * step - walker.missing(), end = begin + step;
     int const first = begin < 0 ? 0 : begin < length ? begin : length;
     int const last = end < length ? end : length;
     walker.run(record, first, last, segment + 1 == plan.segments);
+}
+
+template <class Shape>
+__global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
+    chunkwise(call<float> const __grid_constant__ c, chunk_plan const __grid_constant__ plan) {
+    extern __shared__ __align__(1024) char chunk_shared[];
+    walk_chunks<Shape>(c, plan, blockIdx.x, chunk_shared);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -5,6 +5,7 @@
 #include <rondo/attention.hpp>
 #include <rondo/cuda/adjoint/delta.cuh>
 #include <rondo/cuda/adjoint/prefix.cuh>
+#include <rondo/cuda/adjoint/token.cuh>
 #include <rondo/cuda/adjoint/turned.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/cuda/generic.cuh>
@@ -98,6 +99,7 @@ template <class A, class Visit>
 inline void with_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& from,
                          Visit const& visit) {
     if constexpr (std::is_same_v<A, float>) {
+        if (token_adjoint x(stream, from); x.fits()) return visit(x);
         if (mirrored_adjoint x(stream, from); x.fits()) return visit(x);
         if (window_adjoint x(stream, from); x.fits()) return visit(x);
         if (channel_adjoint x(stream, from); x.fits()) return visit(x);

@@ -171,6 +171,9 @@ struct tile {
     __device__ void set(int row, int pair, unsigned x) const { put(address(row, pair), x); }
 
 private:
+    template <class>
+    friend struct square;
+
     // Where a lane's piece of 16 x 16 elements is, in the first rows and columns. Those of other
     // columns are one exclusive or away, those of other rows a constant: bases are multiples of
     // 1024.
@@ -201,6 +204,38 @@ private:
                      : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])
                      : "r"(from)
                      : "memory");
+    }
+};
+
+/// 16 x 16 values in shared memory, their halves of rows permuted as the pieces of a tile are.
+template <class T>
+struct square {
+    static constexpr int bytes = 512;
+    unsigned base;
+
+    __device__ left_operand left(int lane) const {
+        left_operand a;
+        tile<T, 64>::load4(a.x, at(lane % 16, lane / 16));
+        return a;
+    }
+    __device__ left_operand left_transposed(int lane) const {
+        left_operand a;
+        tile<T, 64>::load4_transposed(a.x, at(lane % 8 + lane / 16 * 8, lane / 8 % 2));
+        return a;
+    }
+    /// Leaves a lane's sums of both halves of columns.
+    __device__ void set_sums(int lane, sum_tile const (&sums)[2]) const {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            float const* const both = sums[i / 2] + i % 2 * 2;
+            tile<T, 64>::put(at(lane / 4 + i % 2 * 8, i / 2) + unsigned(lane % 4 * 4),
+                             pack<T>(both[0], both[1]));
+        }
+    }
+
+private:
+    __device__ unsigned at(int row, int half) const {
+        return base + unsigned(row * 32 + ((half ^ (row >> 2 & 1)) << 4));
     }
 };
 

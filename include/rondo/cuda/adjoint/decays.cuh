@@ -14,6 +14,7 @@ struct chunk_decays {
     float up_to[2], behind[2];
     float over;  // what reaches across the chunk
     index tokens[2];
+    float gates[2];  // their log decays
     bool known[2];
 
     /// A warp stores the gradients or, where the gate is one of all tokens, the chunk's sum of
@@ -23,6 +24,7 @@ struct chunk_decays {
         int const lane = threadIdx.x % warp_size;
         // The sums of later and of earlier lanes.
         float later = up_to[0] + up_to[1], earlier = behind[0] + behind[1];
+#pragma unroll
         for (int step = 1; step < warp_size; step *= 2) {
             float const x = __shfl_down_sync(~0U, later, step);
             float const y = __shfl_up_sync(~0U, earlier, step);
@@ -38,10 +40,10 @@ struct chunk_decays {
                                over + (earlier + behind[0]) + (up_to[1] + later),
                                over + (earlier + behind[0] + behind[1]) + later};
         float total = 0;
+#pragma unroll
         for (int i = 0; i < 2; ++i) {
             if (!known[i]) continue;
-            float const gate = load<float>(where.key_side(c.gate, tokens[i]), c.gate.kind);
-            float const value = expf(gate) > 0 ? sums[c.on_write ? i + 1 : i] : 0;
+            float const value = expf(gates[i]) > 0 ? sums[c.on_write ? i + 1 : i] : 0;
             total += value;
             if (constant == nullptr) store(where.key_side(d_gate, tokens[i]), d_gate.kind, value);
         }

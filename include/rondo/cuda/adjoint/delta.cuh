@@ -64,7 +64,7 @@ private:
         w.d_out = from_.d_out, w.d_in = from_.d_in;
         w.columns = (p_.width + walk::width - 1) / walk::width * walk::width;
         w.solved.slots =
-            solved_chunks::slots_of(p_.sequences, p_.length, !p_.offsets.empty(), walk::rows);
+            chunk_slots::slots_of(p_.sequences, p_.length, !p_.offsets.empty(), walk::rows);
         layout all;
         auto const take = [&](auto*& to, index each, bool needed = true) {
             index const size = needed ? p_.heads * w.solved.slots * each : 0;

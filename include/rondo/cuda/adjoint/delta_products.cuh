@@ -299,6 +299,7 @@ private:
             decays.known[i] = row < count_;
             if (!decays.known[i]) continue;
             decays.tokens[i] = tokens_[row];
+            decays.gates[i] = load<float>(b_.gate_rows[tokens_[row]], c_.gate.kind);
             // As written for readers in the chunk: all but as readers and from dS'.
             float const written = terms_.keys[row] - terms_.reading_keys[row] - terms_.behind[row];
             decays.up_to[i] = terms_.queries[row] + terms_.reading_keys[row] - written;
@@ -324,9 +325,9 @@ __global__ void __launch_bounds__(Shape::threads, Shape::resident)
     extern __shared__ __align__(1024) char delta_shared[];
     call<float> const& c = w.c;
     index const head = blockIdx.x / w.solved.slots, slot = blockIdx.x % w.solved.slots;
-    index const sequence = solved_chunks::sequence_of(c, slot, Shape::rows);
+    index const sequence = chunk_slots::sequence_of(c, slot, Shape::rows);
     location const where(c, sequence, head);
-    int const number = int(slot - solved_chunks::first(c, sequence, Shape::rows));
+    int const number = int(slot - chunk_slots::first(c, sequence, Shape::rows));
     if (number * Shape::rows >= where.length) {
         if (w.constant != nullptr && threadIdx.x == 0) w.constant[blockIdx.x] = 0;
         return;

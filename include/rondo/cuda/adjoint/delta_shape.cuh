@@ -40,26 +40,8 @@ struct delta_call {
 
     __device__ index slot(location const& where, int number) const {
         int const rows = most_chunk_rows;
-        return where.head * solved.slots + solved_chunks::first(c, where.sequence, rows) + number;
+        return where.head * solved.slots + chunk_slots::first(c, where.sequence, rows) + number;
     }
 };
-
-/// The pairs of one of a thread's two rows in four tiles of 8 columns from number n on.
-template <class T, int Tiles>
-__device__ inline void pack_quads(unsigned (&to)[4], sum_tile const (&x)[Tiles], int n, int half) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-        to[i] = pack<T>(x[n + i][2 * half], x[n + i][2 * half + 1]);
-    }
-}
-
-/// Packed pairs of four tiles of 8 columns, two neighbours a lane, as one row of 32: 16 bytes a
-/// lane. False for the lanes whose columns begin at `end` or behind it.
-__device__ inline void store_quads(std::byte* row, unsigned (&x)[4], int lane, int column,
-                                   int end) {
-    gather_neighbours(x, lane);
-    int const mine = column + 8 * (lane % 4);
-    if (mine < end) *reinterpret_cast<uint4*>(row + mine * 2) = {x[0], x[1], x[2], x[3]};
-}
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -11,7 +11,7 @@ namespace rondo::inline RONDO_ISA::cuda {
 template <class Shape, bool Back>
 class delta_walker {
     using T = typename Shape::element_type;
-    static constexpr int steps = Shape::rows / 16, groups = Shape::depth / 8;
+    static constexpr int steps = Shape::rows / 16;
     using found_sums = sum_tile[2 * steps];  // 16 columns by the tokens of a chunk
 
 public:
@@ -230,23 +230,9 @@ private:
         }
     }
 
-    /// Leaves tiles of 8 numbers by 16 columns as rows of `row` numbers.
-    template <int Tiles>
-    __device__ void leave(std::byte* to, sum_tile const (&x)[Tiles]) const {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-#pragma unroll
-            for (int n = 0; n < Tiles; n += 4) {
-                unsigned packed[4];
-                pack_quads<T>(packed, x, n, half);
-                int const row = b_.lane / 4 + 8 * half;
-                store_quads(to + row * 8 * Tiles * 2, packed, b_.lane, 8 * n, 8 * Tiles);
-            }
-        }
-    }
-    __device__ void keep_state(std::byte* to) const { leave<groups>(to, state_.s[0]); }
+    __device__ void keep_state(std::byte* to) const { store_rows<T>(to, state_.s[0], b_.lane); }
     __device__ void keep_found(std::byte* to, found_sums const& x) const {
-        leave<2 * steps>(to, x);
+        store_rows<T>(to, x, b_.lane);
     }
 
     __device__ void begin() {

@@ -18,6 +18,7 @@
 
 #include <rondo/cuda/adjoint/decays.cuh>
 #include <rondo/cuda/adjoint/generic.cuh>
+#include <rondo/cuda/adjoint/token.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/detail/passes.hpp>
 
@@ -69,6 +70,7 @@ static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
         decays.known[i] = place < where.length;
         if (!decays.known[i]) continue;
         index const token = decays.tokens[i] = token_at(c.passes[0], place, where.length);
+        decays.gates[i] = load<float>(where.key_side(c.gate, token), c.gate.kind);
         index const row = where.batch * c.length + where.first + token;
         for (index g = 0; g < terms.group; ++g) {
             float2 const q = sum(terms.readers, row * c.query_heads + where.query_head + g);
@@ -84,24 +86,6 @@ static __global__ void sum_token_decays(call<float> const __grid_constant__ c,
         }
     }
     decays.leave(c, where, d_gate, constant == nullptr ? nullptr : constant + item);
-}
-
-/// A block adds up the gradient of the gate that all tokens of a head share.
-static __global__ void sum_constant_gate(float const* parts, index sequences, index heads,
-                                         index slots, tensor const d_gate) {
-    constexpr int threads = 256;
-    __shared__ double sums[threads];
-    int const mine = threadIdx.x;
-    double sum = 0;
-    for (index i = mine; i < sequences * slots; i += threads) {
-        sum += double(parts[(i / slots * heads + blockIdx.x) * slots + i % slots]);
-    }
-    sums[mine] = sum;
-    for (int half = threads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (mine < half) sums[mine] += sums[mine + half];
-    }
-    if (mine == 0) store(d_gate.data + blockIdx.x * d_gate.head, d_gate.kind, float(sums[0]));
 }
 
 /// The three calls of one `backward`.
@@ -127,7 +111,7 @@ public:
                            what.decay == decay_kind::scalar;
         bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
                            what.feature == feature_kind::identity;
-        if (!plain) return false;
+        if (!plain || token_adjoint<A>::scales_states(from_)) return false;
         bool const gates = from_.wants_gate(), states = !from_.d_in.empty();
         // The gates' terms come with the outputs, and the state's gradient with the values'.
         if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;
