@@ -105,7 +105,6 @@ public:
     };
 
     void operator()(detail::problem<float> const& p, extras const& with = {}) const {
-        permit_shared_memory();
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
         scratch const records(stream_, record_bytes()), solved(stream_, solved_bytes());
         ready.for_each_launch([&](call<float> const& all) {
@@ -131,17 +130,18 @@ public:
 private:
     int resident() const {
         int blocks = 0;
-        permit_shared_memory();
+        permit_shared_memory<Shape>(bytes_);
         expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",
                cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, chunkwise<Shape>,
                                                              Shape::threads, std::size_t(bytes_)));
         return blocks;
     }
 
-    void permit_shared_memory() const {
+    template <class As>
+    static void permit_shared_memory(int bytes) {
         expect("cudaFuncSetAttribute",
-               cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    bytes_));
+               cudaFuncSetAttribute(chunkwise<As>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    bytes));
     }
 
     /// One pass by several blocks a sequence: the states of the segments, what each starts from,
@@ -151,7 +151,8 @@ private:
         if (how.write) {
             call<float> written = c;
             written.passes[0].read = false;
-            launch(written, plan(records, false, true, with));
+            if (Shape::writing::keeps && !Shape::keeps) written.scale = 1;  // readers apply it
+            launch<typename Shape::writing>(written, plan(records, false, true, with));
             dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
             join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(
                 c, plan(records, false, false, {}), !how.read && !Shape::keeps);
@@ -182,8 +183,12 @@ private:
                 {},     with.keep};
     }
 
+    template <class As = Shape>
     void launch(call<float> const& c, chunk_plan const& how) const {
-        chunkwise<Shape><<<unsigned(units_ * segments_), Shape::threads, bytes_, stream_>>>(c, how);
+        static_assert(As::threads == Shape::threads);
+        int const bytes = chunk_shared_bytes<As>(c.k.ones);
+        permit_shared_memory<As>(bytes);
+        chunkwise<As><<<unsigned(units_ * segments_), As::threads, bytes, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
     }
 

@@ -19,6 +19,8 @@ struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
     static constexpr bool marks = Marks, keeps = Keeps;
+    static constexpr bool both = false;  // reads what a walk back kept, too (chunk_both.cuh)
+    using writing = chunk_shape;         // leaves the states of segments that this one starts from
     static constexpr int rows = 64;  // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int width = Columns * Warps;  // of a block
@@ -88,10 +90,14 @@ struct chunk_notes {
 
     location where;
     head_rows q, k, v, gate, beta, o;
+    head_rows kept;  // states by chunk, of shapes that read them
 
     /// Of a chunk's tokens; two chunks, as for the tiles.
     struct token_weights {
         alignas(16) float level[rows], read[rows], write[rows];
+        // Of the decays back: less their sums, and what reading what lies behind the chunk counts
+        // for each that of what lies before it.
+        alignas(16) float level_back[Shape::both ? rows : 1], lift[Shape::both ? rows : 1];
         float carry;
     };
     token_weights tokens[2];

@@ -6,7 +6,7 @@
 #include <rondo/cuda/adjoint/delta.cuh>
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/adjoint/turned.cuh>
-#include <rondo/cuda/chunk_launch.cuh>
+#include <rondo/cuda/both_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/place.cuh>
 #include <rondo/cuda/step.cuh>
@@ -29,6 +29,9 @@ inline void forward(cudaStream_t stream, detail::problem<A> const& from) {
     if (from.what.turned) return forward(stream, turned_operands<A>(stream, from).call());
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
+            if (both_suit(from)) {
+                return with_both(stream, from, [](auto const& launch) { launch(); });
+            }
             return with_chunk_shape(from, [&]<class Shape>(Shape) {
                 chunk_launch<Shape> const launch(stream, from);
                 launch(from);
@@ -51,6 +54,10 @@ inline std::size_t forward_scratch(detail::problem<A> const& from) {
     }
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
+            if (both_suit(from)) {
+                with_both(nullptr, from, [&](auto const& x) { bytes = x.scratch_bytes(); });
+                return bytes;
+            }
             with_chunk_shape(from, [&]<class Shape>(Shape) {
                 bytes = chunk_launch<Shape>(nullptr, from).scratch_bytes(from);
             });
