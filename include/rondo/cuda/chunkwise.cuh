@@ -225,19 +225,29 @@ private:
         map(how, stage);
         int size = count;
         for (int first = 0; first < count;) {
-            if (!weigh(how, first, first + size, stage)) {
+            if (how.write && size == count && additive_.settled()) {
+                if (!additive_.weigh_settled(stage, how, count)) {
+                    reload(how, tokens, count, stage);
+                    continue;
+                }
+            } else if (!weigh(how, first, first + size, stage)) {
                 size = 1;
                 continue;
             }
             take(how, tokens, count, first, first + size, stage);
             first += size;
             if (first == count) break;
-            __syncthreads();  // the tiles hold products of the logits now
-            b_.load(stage, how, tokens, count);
-            wait_for_copies();
-            __syncthreads();
-            map(how, stage);
+            reload(how, tokens, count, stage);
         }
+    }
+
+    /// Tiles hold products of the logits once they are weighed.
+    __device__ void reload(pass const& how, int const* tokens, int count, int stage) {
+        __syncthreads();
+        b_.load(stage, how, tokens, count);
+        wait_for_copies();
+        __syncthreads();
+        map(how, stage);
     }
 
     __device__ void map(pass const& how, int stage) const {
