@@ -8,8 +8,7 @@ namespace rondo::inline RONDO_ISA::cuda {
 
 /// Whether a call which the chunkwise kernel takes is one way and the other way over one sequence.
 inline bool both_suit(detail::problem<float> const& p) {
-    bool const decays =
-        p.what.decay == decay_kind::constant || p.what.decay == decay_kind::scalar;
+    bool const decays = p.what.decay == decay_kind::constant || p.what.decay == decay_kind::scalar;
     if (!decays || p.what.delta || p.depth > widest_heavy_depth || p.passes.size() != 2) {
         return false;
     }
@@ -26,7 +25,6 @@ inline bool both_suit(detail::problem<float> const& p) {
 /// Scratch: a state of the element type for every 64 tokens.
 template <class Keeping>
 class both_launch {
-public:
     using plain = chunk_shape<typename Keeping::element_type, Keeping::weigh, Keeping::depth,
                               Keeping::columns, Keeping::warps>;
     using reading = both_shape<plain, Keeping>;
@@ -89,8 +87,9 @@ private:
 template <class Visit>
 inline void with_both(cudaStream_t stream, detail::problem<float> const& p, Visit const& visit) {
     auto const with = [&]<class Keeping>(Keeping) { visit(both_launch<Keeping>(stream, p)); };
-    p.o.kind == element::bfloat16 ? with_extents<__nv_bfloat16, weighing::token, false, true>(p, with)
-                                  : with_extents<__half, weighing::token, false, true>(p, with);
+    p.o.kind == element::bfloat16
+        ? with_extents<__nv_bfloat16, weighing::token, false, true>(p, with)
+        : with_extents<__half, weighing::token, false, true>(p, with);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -62,14 +62,14 @@ public:
     /// moves. Who is handed the maximum on gets the last one.
     __device__ bool settled() const { return present && settled_ && b_.c.out.max == nullptr; }
 
-    /// Turns the logits of a chunk into factors of keys and queries, in place, relative to a maximum
-    /// of earlier chunks; false, and the tiles hold nothing of use, when they are too far above it.
+    /// Turns the logits of a chunk into factors of keys and queries, in place, relative to a
+    /// maximum of earlier chunks; false, and the tiles hold nothing of use, when they are too far
+    /// above it.
     __device__ bool weigh_settled(int stage, pass const& how, int count) {
         int const thread = anew(int(threadIdx.x)), pair = thread % pairs, part = thread / pairs;
         int const begin = part * part_rows;
         float2 running = pair_of(b_.notes.sum, pair);
-        float2 const sum =
-            weigh_keys(stage, 0, count, begin, pair, pair_of(b_.notes.max, pair));
+        float2 const sum = weigh_keys(stage, 0, count, begin, pair, pair_of(b_.notes.max, pair));
         b_.notes.part[threadIdx.x][0] = sum;
         settled_ = !__syncthreads_or(!(sum.x < most && sum.y < most));
         if (!settled_) return false;

@@ -21,7 +21,7 @@ struct chunk_shape {
     static constexpr bool marks = Marks, keeps = Keeps;
     static constexpr bool both = false;  // reads what a walk back kept, too (chunk_both.cuh)
     using writing = chunk_shape;         // leaves the states of segments that this one starts from
-    static constexpr int rows = 64;  // tokens of a chunk
+    static constexpr int rows = 64;      // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int width = Columns * Warps;  // of a block
     static constexpr int threads = warp_size * Warps;
@@ -53,14 +53,17 @@ struct chunk_shape {
     // Outputs of so many rows are computed at a time: fewer take fewer registers, of which a block
     // that has a multiprocessor for itself has enough, but round the state anew.
     static constexpr processor_tuning tuned_for = tuning_of(90);
+    static constexpr int least_stage_bytes =
+        stage_bytes - (Weighing == weighing::additive ? depth_bytes : 0);  // with a key of ones
     static constexpr bool alone =
-        2 * (2 * stage_bytes + score_bytes + tuned_for.block_shared_bytes) > tuned_for.shared_bytes;
+        2 * (2 * least_stage_bytes + score_bytes + tuned_for.block_shared_bytes) >
+        tuned_for.shared_bytes;
     static constexpr bool many_registers = (refined || Delta || Marks) && Depth > 64 && !alone;
     static constexpr int rows_at_a_time = Depth > 128 || many_registers ? rows / 2 : rows;
 
     /// Bytes of a stage: a key of ones needs no tile where its weights take its place.
     static __host__ __device__ constexpr int stage_bytes_of(bool ones) {
-        return stage_bytes - (ones && weigh == weighing::additive ? depth_bytes : 0);
+        return ones ? least_stage_bytes : stage_bytes;
     }
     static __host__ __device__ constexpr int tile_bytes(bool ones) {
         return 2 * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);

@@ -69,8 +69,9 @@ inline std::size_t forward_scratch(detail::problem<A> const& from) {
 }
 
 /// Bytes of device memory that a call of `forward` takes from the stream's pool: nothing, but for
-/// outputs that several passes add up to, sequences that several blocks share, tables (packed
-/// offsets), a state that is handed in and out in place, and very wide channels.
+/// outputs that several passes add up to, states between the chunks of both directions of decays by
+/// token, sequences that several blocks share, tables (packed offsets), a state that is handed in
+/// and out in place, and very wide channels.
 /// Errors: shape_error as forward; cuda_error without a device.
 template <detail::composition What, class T>
 inline std::size_t scratch_bytes(

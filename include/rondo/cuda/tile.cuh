@@ -144,9 +144,7 @@ struct tile {
     }
 
     /// The columns [8 piece, 8 piece + 8) of a row.
-    __device__ uint4 get_piece(int row, int piece) const {
-        return get_quad(at(row, piece));
-    }
+    __device__ uint4 get_piece(int row, int piece) const { return get_quad(at(row, piece)); }
     __device__ void set_piece(int row, int piece, uint4 const& x) const {
         asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};"
                      :
