@@ -22,6 +22,8 @@ template <class Shape, class Writing>
 struct both_shape : Shape {
     using writing = Writing;
     static constexpr bool both = true;
+    // There are twice as many sums, one set for each state.
+    static constexpr int rows_at_a_time = Shape::warps > 4 ? Shape::rows / 2 : Shape::rows;
     static constexpr int kept_bytes = int(held_state<Shape>::size) * 16;
 
     static __host__ __device__ constexpr int tile_bytes(bool) {
@@ -60,26 +62,42 @@ private:
     unsigned at_;
 };
 
-/// What the readers find in the state of the tokens behind the chunk, relative to what they find in
-/// the one before.
+/// What the readers find in the states of the tokens before the chunk and behind it.
 template <class Shape>
-__device__ inline void read_kept(chunk_block<Shape> const& b, int stage, chunk_outputs<Shape>& o) {
+__device__ inline void read_states(chunk_block<Shape> const& b, int stage, int first,
+                                   chunk_state<Shape> const& state, chunk_outputs<Shape>& o) {
     using T = typename Shape::element_type;
     int const lane = anew(b.lane);
-    constexpr int columns = Shape::columns / 8;
+    constexpr int columns = Shape::columns / 8, rows = Shape::rows_at_a_time / 16;
     kept_state<Shape> const kept(b);
+    chunk_outputs<Shape> behind = {};
 #pragma unroll
     for (int step = 0; step < Shape::depth / 16; ++step) {
-        right_operand s[columns];
-        kept.operands(s, step);
+        right_operand s[columns], after[columns];
+        kept.operands(after, step);
 #pragma unroll
-        for (int row = 0; row < Shape::rows / 16; ++row) {
-            auto const queries = b.q(stage).left(16 * row, step, lane);
+        for (int n = 0; n < columns; ++n) s[n] = state.operand(n / 2, n % 2, step);
 #pragma unroll
-            for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, s[n]);
+        for (int row = 0; row < rows; ++row) {
+            auto const queries = b.q(stage).left(first + 16 * row, step, lane);
+#pragma unroll
+            for (int n = 0; n < columns; ++n) {
+                multiply_add<T>(behind[row][n], queries, after[n]);
+                multiply_add<T>(o[row][n], queries, s[n]);
+            }
         }
     }
-    scale_rows<Shape>(o, b.notes.tokens[stage].lift + lane / 4);
+    auto const& w = b.notes.tokens[stage];
+    scale_rows<Shape>(o, w.read + first + lane / 4);
+    scale_rows<Shape>(behind, w.read_back + first + lane / 4);
+#pragma unroll
+    for (int row = 0; row < rows; ++row) {
+#pragma unroll
+        for (int n = 0; n < columns; ++n) {
+#pragma unroll
+            for (int x = 0; x < 4; ++x) o[row][n][x] += behind[row][n][x];
+        }
+    }
 }
 
 /// Weighs one block of 16 x 16 scores: of tokens before the readers by the decays forwards, of

@@ -98,9 +98,8 @@ struct chunk_notes {
     /// Of a chunk's tokens; two chunks, as for the tiles.
     struct token_weights {
         alignas(16) float level[rows], read[rows], write[rows];
-        // Of the decays back: less their sums, and what reading what lies behind the chunk counts
-        // for each that of what lies before it.
-        alignas(16) float level_back[Shape::both ? rows : 1], lift[Shape::both ? rows : 1];
+        // Of the decays back: less their sums, and what is left of the tokens behind the chunk.
+        alignas(16) float level_back[Shape::both ? rows : 1], read_back[Shape::both ? rows : 1];
         float carry;
     };
     token_weights tokens[2];

@@ -31,8 +31,8 @@ __device__ inline void read_normalizer(chunk_block<Shape> const& b, int stage,
         sum += __shfl_xor_sync(~0U, sum, step);
         if constexpr (Shape::both) back += __shfl_xor_sync(~0U, back, step);
     }
-    if constexpr (Shape::both) sum += b.notes.tokens[stage].lift[row] * back;
     if constexpr (Shape::weigh == weighing::token) sum *= b.notes.tokens[stage].read[row];
+    if constexpr (Shape::both) sum += b.notes.tokens[stage].read_back[row] * back;
     if (part == 0) b.notes.state_sums[row] = sum;
 }
 

@@ -14,9 +14,6 @@ class token_weigher {
     // 2 to the power of anything lower is 0 in float, so that a reset is exact; a lower number
     // would only cost the sums behind it their last bits.
     static constexpr float lowest = -160;
-    // How far what lies before a chunk may be below what lies behind it, where both are summed up:
-    // beyond it the former has no bit of the sum.
-    static constexpr float farthest = 60;
     static constexpr raw_element<float> nobody = ~0U;  // no log decay
 
 public:
@@ -62,9 +59,7 @@ public:
                 float const first_back = b_.c.on_write ? middle : middle - first;
                 float const back = i == 0 ? first_back : b_.c.on_write ? sum : middle;
                 to.level_back[row] = raw_[i] == nobody ? -2 * lowest * Shape::rows : -back;
-                float const most = fminf(end - back - level[i], farthest);
-                to.lift[row] = power_of_2(most);
-                to.read[row] = power_of_2(end - back - most);
+                to.read_back[row] = power_of_2(end - back);
             }
         }
         if (lane == 0) to.carry = power_of_2(end);

@@ -180,32 +180,33 @@ private:
                 int const begin = order.span(number).begin;
                 read_normalizer(b_, stage, kept_normalizer(b_, plan_.keep, begin));
             }
-            chunk_outputs<Shape> o = {};
-            read_kept(b_, stage, o);
-            // Else the assembler keeps the queries in registers that it does not have.
-            __syncwarp();
-            read_state<false>(b_, stage, 0, state_, o);
             wait_for_copies();
             __syncthreads();
+            read_both(how, tokens, count, stage);
+            __syncthreads();
             ask(number + 1);
-            take_values(how, tokens, count, stage, o);
+            int const lane = anew(b_.lane);
+            write(how, count, stage, [&](int m, int step, int) {
+                constexpr int blocks = Shape::columns / 16;
+                return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
+            });
             tokens_.weigh(stage ^ 1);
         }
         __syncthreads();
     }
 
-    /// Reads and writes the values of a chunk.
-    __device__ void take_values(pass const& how, int const* tokens, int count, int stage,
-                                chunk_outputs<Shape>& o) {
+    __device__ void read_both(pass const& how, int const* tokens, int count, int stage) const {
         int const lane = anew(b_.lane);
         constexpr int blocks = Shape::columns / 16;
-        read_chunk(b_, 0, o, [&](right_operand(&to)[2], int m, int step, int) {
-            b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
-        });
-        output_rows<Shape>(b_, plan_.marks, how, tokens, 0, count, 0).leave(o);
-        write(how, count, stage, [&](int m, int step, int) {
-            return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
-        });
+#pragma unroll 1
+        for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
+            chunk_outputs<Shape> o = {};
+            read_states(b_, stage, origin, state_, o);
+            read_chunk(b_, origin, o, [&](right_operand(&to)[2], int m, int step, int) {
+                b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
+            });
+            output_rows<Shape>(b_, plan_.marks, how, tokens, 0, count, origin).leave(o);
+        }
     }
 
     __device__ void load_solved(int stage, int first, int number) const {
