@@ -58,7 +58,10 @@ struct chunk_shape {
     static constexpr bool alone =
         2 * (2 * least_stage_bytes + score_bytes + tuned_for.block_shared_bytes) >
         tuned_for.shared_bytes;
-    static constexpr bool many_registers = (refined || Delta || Marks) && Depth > 64 && !alone;
+    // With weights by token it is the spilled addresses that come from far away.
+    static constexpr bool many_weights = Weighing == weighing::token && Warps > 4;
+    static constexpr bool many_registers =
+        (refined || Delta || Marks || many_weights) && Depth > 64 && !alone;
     static constexpr int rows_at_a_time = Depth > 128 || many_registers ? rows / 2 : rows;
 
     /// Bytes of a stage: a key of ones needs no tile where its weights take its place.
