@@ -60,7 +60,8 @@ bool present();
 /// outputs must be those of the calls themselves, bit for bit.
 bool replays(problem const& first, problem const& second, std::vector<rondo::index> const& offsets);
 
-/// Whether a causal call needs no scratch, and one of two passes a float for each 16-bit output.
+/// Whether a causal call needs no scratch, and one of both directions a state of 16 bits for every
+/// 64 tokens.
 bool scratch_is_known();
 
 /// Whether a call that needs more memory than there is throws cuda_error with the name of a runtime

@@ -51,7 +51,7 @@ bool scratch_is_known() {
     constexpr auto twice = rd::attention(rd::decay::constant, rd::bidirectional);
     return rd::cuda::scratch_bytes(once, {v, v, v, gates}, o) == 0 &&
            rd::cuda::scratch_bytes(twice, {v, v, v, gates}, o) >=
-               std::size_t(tokens * heads * channels) * sizeof(float);
+               std::size_t(heads * ((tokens + 63) / 64) * channels * channels) * 2;
 }
 
 void round_to(element type, problem& p) {

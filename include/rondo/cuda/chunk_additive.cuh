@@ -19,6 +19,8 @@ class additive_weigher {
     // How far a reader's maximum may lie below m: its weights are still normal numbers.
     static constexpr float limit = 60;
     static constexpr float nothing = -HUGE_VALF;
+    // What weights relative to a maximum of earlier chunks may add up to.
+    static constexpr float most = 1 << 20;
 
 public:
     __device__ explicit additive_weigher(chunk_block<Shape> const& block) : b_(block) {}
@@ -56,10 +58,36 @@ public:
         state.scale(b_.notes.carry, b_.lane);
     }
 
+    /// Whether every channel has a maximum which the next chunk can be relative to, so that nothing
+    /// moves. Who is handed the maximum on gets the last one.
+    __device__ bool settled() const { return present && settled_ && b_.c.out.max == nullptr; }
+
+    /// Turns the logits of a chunk into factors of keys and queries, in place, relative to a
+    /// maximum of earlier chunks; false, and the tiles hold nothing of use, when they are too far
+    /// above it.
+    __device__ bool weigh_settled(int stage, pass const& how, int count) {
+        int const thread = anew(int(threadIdx.x)), pair = thread % pairs, part = thread / pairs;
+        int const begin = part * part_rows;
+        float2 running = pair_of(b_.notes.sum, pair);
+        float2 const sum = weigh_keys(stage, 0, count, begin, pair, pair_of(b_.notes.max, pair));
+        b_.notes.part[threadIdx.x][0] = sum;
+        settled_ = !__syncthreads_or(!(sum.x < most && sum.y < most));
+        if (!settled_) return false;
+        if (how.read || part == 0) {
+            float2 const total = add_parts(running, pair, part);
+            if (part == 0) set_pair(b_.notes.sum, pair, total);
+        }
+        if (how.read) {
+            divide_queries(stage, begin, pair, running);
+            __syncthreads();
+        }
+        return true;
+    }
+
     /// Turns the logits of rows [first, last) into factors of keys and queries, in place, and moves
     /// the state to their maximum; false, and nothing is changed, when they span too wide a range.
     __device__ bool weigh(int stage, pass const& how, int first, int last,
-                          chunk_state<Shape>& state) const {
+                          chunk_state<Shape>& state) {
         if (!present || !how.write) return true;
         int const thread = anew(int(threadIdx.x)), pair = thread % pairs, part = thread / pairs;
         int const begin = part * part_rows, end = begin + part_rows;
@@ -106,13 +134,8 @@ public:
         if (part == 0) set_pair(b_.notes.carry, pair, carry);
         bool const moved = !outside && (carry.x != 1 || carry.y != 1);
         bool const rescale = __syncthreads_or(moved);
-        float2 running{sums.x * carry.x, sums.y * carry.y}, total = running;
-#pragma unroll
-        for (int p = 0; p < parts; ++p) {
-            float2 const more = b_.notes.part[p * pairs + pair][0];
-            total = {total.x + more.x, total.y + more.y};
-            if (p < part) running = {running.x + more.x, running.y + more.y};
-        }
+        float2 running{sums.x * carry.x, sums.y * carry.y};
+        float2 const total = add_parts(running, pair, part);
         if (part == 0) {
             set_pair(b_.notes.max, pair, now);
             set_pair(b_.notes.sum, pair, total);
@@ -121,7 +144,7 @@ public:
         }
         if (how.read) divide_queries(stage, begin, pair, running);
         if (rescale) state.scale(b_.notes.carry, b_.lane);
-        __syncthreads();
+        settled_ = !__syncthreads_or(now.x == nothing || now.y == nothing);
         return true;
     }
 
@@ -133,6 +156,18 @@ private:
     }
     static __device__ void set_pair(float* x, int pair, float2 value) {
         *reinterpret_cast<float2*>(x + 2 * pair) = value;
+    }
+
+    /// Adds the sums of the parts before one's own; the sum of all.
+    __device__ float2 add_parts(float2& running, int pair, int part) const {
+        float2 total = running;
+#pragma unroll
+        for (int p = 0; p < parts; ++p) {
+            float2 const more = b_.notes.part[p * pairs + pair][0];
+            total = {total.x + more.x, total.y + more.y};
+            if (p < part) running = {running.x + more.x, running.y + more.y};
+        }
+        return total;
     }
 
     __device__ float2 weigh_keys(int stage, int first, int last, int begin, int pair,
@@ -174,6 +209,7 @@ private:
     }
 
     chunk_block<Shape> const& b_;
+    bool settled_ = false;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -102,13 +102,16 @@ struct chunk_block {
     using depth_tile = typename Shape::depth_tile;
     using width_tile = typename Shape::width_tile;
     __device__ depth_tile q(int stage) const {
-        return {base + unsigned(stage * Shape::stage_bytes_of(c.k.ones))};
+        return {base + unsigned(Shape::both ? 0 : stage * Shape::stage_bytes_of(c.k.ones))};
     }
-    __device__ width_tile v(int stage) const { return {q(stage).base + Shape::query_bytes}; }
+    __device__ width_tile v(int stage) const {
+        return {q(stage).base + (Shape::both ? 3 * Shape::depth_bytes : Shape::query_bytes)};
+    }
     __device__ depth_tile gate(int stage) const { return {v(stage).base + Shape::width_bytes}; }
     /// Behind the gate, if there is one. The weights of the additive decay are the keys when those
     /// are ones.
     __device__ depth_tile k(int stage) const {
+        if constexpr (Shape::both) return {base + unsigned((1 + stage) * Shape::depth_bytes)};
         bool const own = Shape::per_channel && !(Shape::weigh == weighing::additive && c.k.ones);
         return {gate(stage).base + (own ? Shape::depth_bytes : 0)};
     }
@@ -121,8 +124,11 @@ struct chunk_block {
         return Shape::weigh == weighing::channel ? gate(stage) : q(stage);
     }
     __device__ typename Shape::score_tile scores() const {
+        if constexpr (Shape::both) return {kept_base() + Shape::kept_bytes};
         return {base + 2 * Shape::stage_bytes_of(c.k.ones)};
     }
+    /// Where the threads read what was kept.
+    __device__ unsigned kept_base() const { return v(0).base + Shape::width_bytes; }
     /// The keys that read the state, for a delta update.
     __device__ depth_tile key_readers(int stage) const {
         return Shape::reads_keys ? depth_tile{scores().base + Shape::score_bytes} : k(stage);
@@ -145,6 +151,16 @@ struct chunk_block {
         } else {
             load(v(stage), v_rows, int(c.width - column), tokens, count);
         }
+    }
+
+    /// The same in two parts: what the readers need first, and the values.
+    __device__ void load_first(int stage, int const* tokens, int count) const {
+        portion<Shape::depth> const mine(tokens, count);
+        copy(q(stage), q_rows, mine, mine.known(int(c.depth)));
+        if (!c.k.ones) copy(k(stage), k_rows, mine, mine.known(int(c.depth)));
+    }
+    __device__ void load_values(int stage, int const* tokens, int count) const {
+        load(v(stage), v_rows, int(c.width - column), tokens, count);
     }
 
     /// Asks for rows of 64 values that lie one after the other.

@@ -123,7 +123,6 @@ public:
     }
 
     void operator()(detail::problem<float> const& p, extras const& with = {}) const {
-        permit_shared_memory();
         prepared<float> ready(stream_, p, tiles_ * Shape::warps);
         scratch const records(stream_, record_bytes()), solved(stream_, solved_bytes());
         ready.for_each_launch([&](call<float> const& all) {
@@ -149,17 +148,18 @@ public:
 private:
     int resident() const {
         int blocks = 0;
-        permit_shared_memory();
+        permit_shared_memory<Shape>(bytes_);
         expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",
                cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, chunkwise<Shape>,
                                                              Shape::threads, std::size_t(bytes_)));
         return blocks;
     }
 
-    void permit_shared_memory() const {
+    template <class As>
+    static void permit_shared_memory(int bytes) {
         expect("cudaFuncSetAttribute",
-               cudaFuncSetAttribute(chunkwise<Shape>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                    bytes_));
+               cudaFuncSetAttribute(chunkwise<As>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    bytes));
     }
 
     /// One pass by several blocks a sequence: the states of the segments, what each starts from,
@@ -169,7 +169,8 @@ private:
         if (how.write) {
             call<float> written = c;
             written.passes[0].read = false;
-            launch(written, plan(records, false, true, with));
+            if (Shape::writing::keeps && !Shape::keeps) written.scale = 1;  // readers apply it
+            launch<typename Shape::writing>(written, plan(records, false, true, with));
             join(c, records, !how.read && !Shape::keeps);
         }
         if (!how.read && !Shape::keeps) return;
@@ -192,8 +193,12 @@ private:
         launch(c, walked);
     }
 
+    template <class As = Shape>
     void launch(call<float> const& c, chunk_plan const& how) const {
-        chunkwise<Shape><<<blocks(), Shape::threads, bytes_, stream_>>>(c, how);
+        static_assert(As::threads == Shape::threads);
+        int const bytes = chunk_shared_bytes<As>(c.k.ones);
+        permit_shared_memory<As>(bytes);
+        chunkwise<As><<<blocks(), As::threads, bytes, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
     }
 

@@ -86,7 +86,7 @@ public:
 
     __device__ void leave(chunk_outputs<Shape>& o) const {
         auto const& c = b_.c;
-        if (how_.accumulate || !how_.finish) join(o);
+        if (!Shape::both && (how_.accumulate || !how_.finish)) join(o);
         if (!c.normalized) {
             if (how_.finish) store<groups>(o, 0, [&](int) { return c.scale; });
             return;
@@ -246,11 +246,11 @@ private:
 #pragma unroll
         for (int i = 0; i < together; ++i) {
             at[i] = reinterpret_cast<float*>(rows[tokens_[row(from + i)]]);
-            sums[i] = how_.accumulate && present(row(from + i)) ? *at[i] : 0;
+            sums[i] = !Shape::both && how_.accumulate && present(row(from + i)) ? *at[i] : 0;
         }
 #pragma unroll
         for (int i = 0; i < together; ++i) sums[i] += denominator(b_, row(from + i), how_.write);
-        if (how_.finish) return;
+        if (Shape::both || how_.finish) return;
         __syncwarp();
 #pragma unroll
         for (int i = 0; i < together; ++i) {

@@ -87,11 +87,10 @@ struct score_mask {
     }
 };
 
-/// Leaves one block of 16 x 16 weighted scores, in the row's two halves of 8.
+/// Weighs one block of 16 x 16 scores, in the row's two halves of 8.
 template <class Shape, bool Diagonal>
-__device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, score_mask mask,
+__device__ inline void weigh_scores(chunk_block<Shape> const& b, int stage, score_mask mask,
                                     int row, int block, int lane, sum_tile (&sums)[2]) {
-    using T = typename Shape::element_type;
     auto const& w = b.notes.tokens[stage];
     int const i = 16 * row + lane / 4, j = 16 * block + 2 * (lane % 4);
     if constexpr (Shape::weigh == weighing::token) {
@@ -113,6 +112,13 @@ __device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, scor
             sums[x / 4][x % 4] = seen ? sums[x / 4][x % 4] : 0;
         }
     }
+}
+
+/// Leaves a block of weighted scores, and their sums where they are divided by.
+template <class Shape>
+__device__ inline void leave_scores(chunk_block<Shape> const& b, int row, int block, int lane,
+                                    sum_tile const (&sums)[2]) {
+    using T = typename Shape::element_type;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         b.scores().set_sums(16 * row, block, half, lane,
@@ -126,7 +132,7 @@ __device__ inline void leave_scores(chunk_block<Shape> const& b, int stage, scor
                       (sums[1][2 * half] + sums[1][2 * half + 1]);
         total += __shfl_xor_sync(~0U, total, 1);
         total += __shfl_xor_sync(~0U, total, 2);
-        if (lane % 4 == 0) b.notes.row_sums[i + 8 * half][block] = total;
+        if (lane % 4 == 0) b.notes.row_sums[16 * row + lane / 4 + 8 * half][block] = total;
     }
 }
 
@@ -183,15 +189,30 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
             multiply_add<T>(sums[1], queries, keys[1]);
         }
         if (row == block) {
-            leave_scores<Shape, true>(b, stage, mask, row, block, lane, sums);
+            weigh_scores<Shape, true>(b, stage, mask, row, block, lane, sums);
         } else {
-            leave_scores<Shape, false>(b, stage, mask, row, block, lane, sums);
+            weigh_scores<Shape, false>(b, stage, mask, row, block, lane, sums);
+        }
+        leave_scores(b, row, block, lane, sums);
+    }
+}
+
+/// Multiplies every row by its factor, beginning at a lane's first one.
+template <class Shape>
+__device__ inline void scale_rows(chunk_outputs<Shape>& o, float const* factors) {
+#pragma unroll
+    for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
+        float const upper = factors[16 * row], lower = factors[16 * row + 8];
+#pragma unroll
+        for (int n = 0; n < Shape::columns / 8; ++n) {
+            o[row][n][0] *= upper, o[row][n][1] *= upper;
+            o[row][n][2] *= lower, o[row][n][3] *= lower;
         }
     }
 }
 
-/// What the readers find in the state of the tokens before.
-template <class Shape>
+/// What the readers find in the state of the tokens before, which is read in two parts or in one.
+template <bool Refined, class Shape>
 __device__ inline void read_state(chunk_block<Shape> const& b, int stage, int first,
                                   chunk_state<Shape> const& state, chunk_outputs<Shape>& o) {
     using T = typename Shape::element_type;
@@ -203,7 +224,7 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage, int fi
 #pragma unroll
         for (int n = 0; n < columns; ++n) s[n] = state.operand(n / 2, n % 2, step);
         [[maybe_unused]] right_operand rest[columns];
-        if constexpr (Shape::refined) {
+        if constexpr (Refined) {
 #pragma unroll
             for (int n = 0; n < columns; ++n) {
                 rest[n] = state.remainder(s[n], n / 2, n % 2, step);
@@ -214,23 +235,14 @@ __device__ inline void read_state(chunk_block<Shape> const& b, int stage, int fi
             auto const queries = b.readers(stage).left(first + 16 * row, step, lane);
 #pragma unroll
             for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, s[n]);
-            if constexpr (Shape::refined) {
+            if constexpr (Refined) {
 #pragma unroll
                 for (int n = 0; n < columns; ++n) multiply_add<T>(o[row][n], queries, rest[n]);
             }
         }
     }
     if constexpr (Shape::weigh != weighing::token) return;
-#pragma unroll
-    for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
-        float const* const factor = b.notes.tokens[stage].read + first + 16 * row + lane / 4;
-        float const upper = factor[0], lower = factor[8];
-#pragma unroll
-        for (int n = 0; n < columns; ++n) {
-            o[row][n][0] *= upper, o[row][n][1] *= upper;
-            o[row][n][2] *= lower, o[row][n][3] *= lower;
-        }
-    }
+    scale_rows<Shape>(o, b.notes.tokens[stage].read + first + lane / 4);
 }
 
 /// What they find in the chunk itself; values(pair, m, step, part) are two right
@@ -243,7 +255,7 @@ __device__ inline void read_chunk(chunk_block<Shape> const& b, int first, chunk_
     constexpr int side = Shape::rows / 16, blocks = Shape::columns / 16;
 #pragma unroll
     for (int step = 0; step < side; ++step) {
-        if (16 * step >= first + Shape::rows_at_a_time) break;
+        if (!Shape::both && 16 * step >= first + Shape::rows_at_a_time) break;
 #pragma unroll
         for (int part = 0; part < Shape::value_parts; ++part) {
             right_operand values[blocks][2];
@@ -251,7 +263,7 @@ __device__ inline void read_chunk(chunk_block<Shape> const& b, int first, chunk_
             for (int m = 0; m < blocks; ++m) values_of(values[m], m, step, part);
 #pragma unroll
             for (int row = 0; row < Shape::rows_at_a_time / 16; ++row) {
-                if (first + 16 * row < 16 * step) continue;
+                if (!Shape::both && first + 16 * row < 16 * step) continue;
                 auto const scores = b.scores().left(first + 16 * row, step, lane);
 #pragma unroll
                 for (int m = 0; m < blocks; ++m) {

@@ -19,7 +19,9 @@ struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
     static constexpr bool marks = Marks, keeps = Keeps;
-    static constexpr int rows = 64;  // tokens of a chunk
+    static constexpr bool both = false;  // reads what a walk back kept, too (chunk_both.cuh)
+    using writing = chunk_shape;         // leaves the states of segments that this one starts from
+    static constexpr int rows = 64;      // tokens of a chunk
     static constexpr int depth = Depth, columns = Columns, warps = Warps;
     static constexpr int carried = Depth;  // channels of what walks hand on beside the state
     static constexpr int width = Columns * Warps;  // of a block
@@ -52,14 +54,20 @@ struct chunk_shape {
     // Outputs of so many rows are computed at a time: fewer take fewer registers, of which a block
     // that has a multiprocessor for itself has enough, but round the state anew.
     static constexpr processor_tuning tuned_for = tuning_of(90);
+    static constexpr int least_stage_bytes =
+        stage_bytes - (Weighing == weighing::additive ? depth_bytes : 0);  // with a key of ones
     static constexpr bool alone =
-        2 * (2 * stage_bytes + score_bytes + tuned_for.block_shared_bytes) > tuned_for.shared_bytes;
-    static constexpr bool many_registers = (refined || Delta || Marks) && Depth > 64 && !alone;
+        2 * (2 * least_stage_bytes + score_bytes + tuned_for.block_shared_bytes) >
+        tuned_for.shared_bytes;
+    // With weights by token it is the spilled addresses that come from far away.
+    static constexpr bool many_weights = Weighing == weighing::token && Warps > 4;
+    static constexpr bool many_registers =
+        (refined || Delta || Marks || many_weights) && Depth > 64 && !alone;
     static constexpr int rows_at_a_time = Depth > 128 || many_registers ? rows / 2 : rows;
 
     /// Bytes of a stage: a key of ones needs no tile where its weights take its place.
     static __host__ __device__ constexpr int stage_bytes_of(bool ones) {
-        return stage_bytes - (ones && weigh == weighing::additive ? depth_bytes : 0);
+        return ones ? least_stage_bytes : stage_bytes;
     }
     static __host__ __device__ constexpr int tile_bytes(bool ones) {
         return 2 * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);
@@ -89,10 +97,13 @@ struct chunk_notes {
 
     location where;
     head_rows q, k, v, gate, beta, o;
+    head_rows kept;  // states by chunk, of shapes that read them
 
     /// Of a chunk's tokens; two chunks, as for the tiles.
     struct token_weights {
         alignas(16) float level[rows], read[rows], write[rows];
+        // Of the decays back: less their sums, and what is left of the tokens behind the chunk.
+        alignas(16) float level_back[Shape::both ? rows : 1], read_back[Shape::both ? rows : 1];
         float carry;
     };
     token_weights tokens[2];

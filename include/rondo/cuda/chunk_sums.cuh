@@ -6,22 +6,33 @@
 
 namespace rondo::inline RONDO_ISA::cuda {
 
-/// notes.state_sums = what each query finds in the normaliser of the tokens before.
+/// notes.state_sums = what each query finds in the normaliser of the tokens before, and for shapes
+/// that read both in that of the tokens behind the chunk.
 template <class Shape>
-__device__ inline void read_normalizer(chunk_block<Shape> const& b, int stage) {
+__device__ inline void read_normalizer(chunk_block<Shape> const& b, int stage,
+                                       [[maybe_unused]] float const* behind = nullptr) {
     constexpr int parts = Shape::threads / Shape::rows, pairs = Shape::depth / 2 / parts;
     int const thread = anew(int(threadIdx.x)), row = thread / parts, part = thread % parts;
     float sum = 0;
+    [[maybe_unused]] float back = 0;
 #pragma unroll 4
     for (int i = 0; i < pairs; ++i) {
         int const pair = part * pairs + i;
         float2 const q = unpack<typename Shape::element_type>(b.readers(stage).get(row, pair));
         float2 const n = *reinterpret_cast<float2 const*>(b.notes.normalizer + 2 * pair);
         sum += q.x * n.x + q.y * n.y;
+        if constexpr (Shape::both) {
+            float2 const m = *reinterpret_cast<float2 const*>(behind + 2 * pair);
+            back += q.x * m.x + q.y * m.y;
+        }
     }
 #pragma unroll
-    for (int step = 1; step < parts; step *= 2) sum += __shfl_xor_sync(~0U, sum, step);
+    for (int step = 1; step < parts; step *= 2) {
+        sum += __shfl_xor_sync(~0U, sum, step);
+        if constexpr (Shape::both) back += __shfl_xor_sync(~0U, back, step);
+    }
     if constexpr (Shape::weigh == weighing::token) sum *= b.notes.tokens[stage].read[row];
+    if constexpr (Shape::both) sum += b.notes.tokens[stage].read_back[row] * back;
     if (part == 0) b.notes.state_sums[row] = sum;
 }
 
@@ -31,7 +42,8 @@ __device__ inline float denominator(chunk_block<Shape> const& b, int row, bool w
     float sum = b.notes.state_sums[row];
 #pragma unroll
     for (int block = 0; block < Shape::rows / 16; ++block) {
-        sum += writes && block <= row / 16 ? b.notes.row_sums[row][block] : 0;
+        bool const scored = Shape::both || block <= row / 16;
+        sum += writes && scored ? b.notes.row_sums[row][block] : 0;
     }
     return sum;
 }

@@ -14,6 +14,7 @@ class token_weigher {
     // 2 to the power of anything lower is 0 in float, so that a reset is exact; a lower number
     // would only cost the sums behind it their last bits.
     static constexpr float lowest = -160;
+    static constexpr raw_element<float> nobody = ~0U;  // no log decay
 
 public:
     __device__ explicit token_weigher(chunk_block<Shape> const& block) : b_(block) {}
@@ -24,7 +25,7 @@ public:
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
             int const row = 2 * b_.lane + i;
-            raw_[i] = 0;
+            raw_[i] = Shape::both && row >= count ? nobody : 0;
             if (row >= count || !b_.c.gated) continue;
             raw_[i] = load_raw<float>(b_.gate_rows[tokens[row]], b_.c.gate.kind);
         }
@@ -53,6 +54,13 @@ public:
             to.level[row] = level[i];
             to.read[row] = power_of_2(level[i]);
             to.write[row] = power_of_2(end - level[i]);
+            if constexpr (Shape::both) {
+                // What does not count for the reader forwards does on the way back.
+                float const first_back = b_.c.on_write ? middle : middle - first;
+                float const back = i == 0 ? first_back : b_.c.on_write ? sum : middle;
+                to.level_back[row] = raw_[i] == nobody ? -2 * lowest * Shape::rows : -back;
+                to.read_back[row] = power_of_2(end - back);
+            }
         }
         if (lane == 0) to.carry = power_of_2(end);
     }
@@ -62,6 +70,7 @@ private:
     __device__ bool mine() const { return b_.warp == Shape::warps - 1; }
 
     __device__ float step(raw_element<float> raw) const {
+        if (Shape::both && raw == nobody) return 0;
         return fmaxf(widen<float>(raw, b_.c.gate.kind) * log2_of_e, lowest);
     }
 

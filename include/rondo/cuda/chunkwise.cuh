@@ -6,6 +6,7 @@
 #pragma once
 
 #include <rondo/cuda/chunk_additive.cuh>
+#include <rondo/cuda/chunk_both.cuh>
 #include <rondo/cuda/chunk_channel.cuh>
 #include <rondo/cuda/chunk_delta.cuh>
 #include <rondo/cuda/chunk_leave.cuh>
@@ -44,7 +45,11 @@ public:
                 begin(plan_.leaves);
             }
             if (!how.write) additive_.divide(state_);
-            walk(how, first, last);
+            if constexpr (Shape::both) {
+                walk_both(how, first, last);
+            } else {
+                walk(how, first, last);
+            }
         }
         if (plan_.leaves) {
             store_record(b_, record, state_);
@@ -142,6 +147,68 @@ private:
         __syncthreads();
     }
 
+    /// A pass forwards that reads what was kept on the way back, too.
+    __device__ void walk_both(pass const& how, int first, int last) {
+        walk_order<Shape> order(b_.notes, how, first, last, int(b_.where.length), 0);
+        if (first >= last) return;
+        __syncthreads();
+        order.note(0);
+        order.note(1);
+        if (threadIdx.x == 0) b_.notes.kept = held_state<Shape>::rows(b_, plan_.keep);
+        __syncthreads();
+        kept_state<Shape> const kept(b_);
+        auto const ask = [&](int number) {
+            auto const [begin, count] = order.span(number);
+            if (count == 0) return;
+            b_.load_first(number % 2, order.tokens(number), count);
+            kept.load(b_.notes.kept[begin / Shape::rows]);
+        };
+        ask(0);
+        tokens_.load(order.tokens(0), order.span(0).count);
+        tokens_.weigh(0);
+        for (int number = 0; order.span(number).count > 0; ++number) {
+            int const stage = number % 2, count = order.span(number).count;
+            int const* const tokens = order.tokens(number);
+            wait_for_copies();
+            __syncthreads();
+            b_.load_values(stage, tokens, count);
+            tokens_.load(order.tokens(number + 1), order.span(number + 1).count);
+            order.note(number + 2);
+            map(how, stage);
+            compute_both(b_, stage);
+            if (c_.normalized) {
+                int const begin = order.span(number).begin;
+                read_normalizer(b_, stage, kept_normalizer(b_, plan_.keep, begin));
+            }
+            wait_for_copies();
+            __syncthreads();
+            read_both(how, tokens, count, stage);
+            __syncthreads();
+            ask(number + 1);
+            int const lane = anew(b_.lane);
+            write(how, count, stage, [&](int m, int step, int) {
+                constexpr int blocks = Shape::columns / 16;
+                return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
+            });
+            tokens_.weigh(stage ^ 1);
+        }
+        __syncthreads();
+    }
+
+    __device__ void read_both(pass const& how, int const* tokens, int count, int stage) const {
+        int const lane = anew(b_.lane);
+        constexpr int blocks = Shape::columns / 16;
+#pragma unroll 1
+        for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
+            chunk_outputs<Shape> o = {};
+            read_states(b_, stage, origin, state_, o);
+            read_chunk(b_, origin, o, [&](right_operand(&to)[2], int m, int step, int) {
+                b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
+            });
+            output_rows<Shape>(b_, plan_.marks, how, tokens, 0, count, origin).leave(o);
+        }
+    }
+
     __device__ void load_solved(int stage, int first, int number) const {
         if constexpr (Shape::delta) {
             constexpr index size = Shape::rows * Shape::rows;
@@ -159,19 +226,29 @@ private:
         map(how, stage);
         int size = count;
         for (int first = 0; first < count;) {
-            if (!weigh(how, first, first + size, stage)) {
+            if (how.write && size == count && additive_.settled()) {
+                if (!additive_.weigh_settled(stage, how, count)) {
+                    reload(how, tokens, count, stage);
+                    continue;
+                }
+            } else if (!weigh(how, first, first + size, stage)) {
                 size = 1;
                 continue;
             }
             take(how, tokens, count, first, first + size, stage);
             first += size;
             if (first == count) break;
-            __syncthreads();  // the tiles hold products of the logits now
-            b_.load(stage, how, tokens, count);
-            wait_for_copies();
-            __syncthreads();
-            map(how, stage);
+            reload(how, tokens, count, stage);
         }
+    }
+
+    /// Tiles hold products of the logits once they are weighed.
+    __device__ void reload(pass const& how, int const* tokens, int count, int stage) {
+        __syncthreads();
+        b_.load(stage, how, tokens, count);
+        wait_for_copies();
+        __syncthreads();
+        map(how, stage);
     }
 
     __device__ void map(pass const& how, int stage) const {
@@ -218,7 +295,7 @@ private:
         for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
             chunk_outputs<Shape> o = {};
             output_rows<Shape> const rows(b_, plan_.marks, how, tokens, first, last, origin);
-            read_state(b_, stage, origin, state_, o);
+            read_alone(how, stage, origin, o);
             // Until here, what other warps score and sum is not needed.
             if (origin == 0 && (how.write || c_.normalized)) __syncthreads();
             if constexpr (Shape::marks) {
@@ -230,6 +307,15 @@ private:
             }
             rows.leave(o);
         }
+    }
+
+    /// Queries that no weight was rounded into leave room for a rounded state.
+    __device__ void read_alone(pass const& how, int stage, int origin,
+                               chunk_outputs<Shape>& o) const {
+        if constexpr (Shape::weigh == weighing::additive) {
+            if (!how.write) return read_state<false>(b_, stage, origin, state_, o);
+        }
+        read_state<Shape::refined>(b_, stage, origin, state_, o);
     }
 
     template <class Values>

@@ -7,7 +7,7 @@
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/adjoint/token.cuh>
 #include <rondo/cuda/adjoint/turned.cuh>
-#include <rondo/cuda/chunk_launch.cuh>
+#include <rondo/cuda/both_launch.cuh>
 #include <rondo/cuda/generic.cuh>
 #include <rondo/cuda/place.cuh>
 #include <rondo/cuda/step.cuh>
@@ -30,6 +30,9 @@ inline void forward(cudaStream_t stream, detail::problem<A> const& from) {
     if (from.what.turned) return forward(stream, turned_operands<A>(stream, from).call());
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
+            if (both_suit(from)) {
+                return with_both(stream, from, [](auto const& launch) { launch(); });
+            }
             return with_chunk_shape(from, [&]<class Shape>(Shape) {
                 chunk_launch<Shape> const launch(stream, from);
                 launch(from);
@@ -52,6 +55,10 @@ inline std::size_t forward_scratch(detail::problem<A> const& from) {
     }
     if constexpr (std::is_same_v<A, float>) {
         if (chunks_fast(from)) {
+            if (both_suit(from)) {
+                with_both(nullptr, from, [&](auto const& x) { bytes = x.scratch_bytes(); });
+                return bytes;
+            }
             with_chunk_shape(from, [&]<class Shape>(Shape) {
                 bytes = chunk_launch<Shape>(nullptr, from).scratch_bytes(from);
             });
@@ -63,8 +70,9 @@ inline std::size_t forward_scratch(detail::problem<A> const& from) {
 }
 
 /// Bytes of device memory that a call of `forward` takes from the stream's pool: nothing, but for
-/// outputs that several passes add up to, sequences that several blocks share, tables (packed
-/// offsets), a state that is handed in and out in place, and very wide channels.
+/// outputs that several passes add up to, states between the chunks of both directions of decays by
+/// token, sequences that several blocks share, tables (packed offsets), a state that is handed in
+/// and out in place, and very wide channels.
 /// Errors: shape_error as forward; cuda_error without a device.
 template <detail::composition What, class T>
 inline std::size_t scratch_bytes(

@@ -83,6 +83,15 @@ __device__ inline float reciprocal(float x) {
     return result;
 }
 
+/// 16 bytes of shared memory.
+__device__ inline uint4 get_quad(unsigned from) {
+    uint4 x;
+    asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+                 : "r"(from));
+    return x;
+}
+
 /// Rows of `Columns` values in shared memory. Pieces of 16 bytes are permuted within a row by its
 /// number, so that neither rows nor columns of 8 pieces meet in a bank.
 template <class T, int Columns>
@@ -135,13 +144,7 @@ struct tile {
     }
 
     /// The columns [8 piece, 8 piece + 8) of a row.
-    __device__ uint4 get_piece(int row, int piece) const {
-        uint4 x;
-        asm volatile("ld.shared.v4.b32 {%0,%1,%2,%3}, [%4];"
-                     : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-                     : "r"(at(row, piece)));
-        return x;
-    }
+    __device__ uint4 get_piece(int row, int piece) const { return get_quad(at(row, piece)); }
     __device__ void set_piece(int row, int piece, uint4 const& x) const {
         asm volatile("st.shared.v4.b32 [%0], {%1,%2,%3,%4};"
                      :
