@@ -89,6 +89,10 @@ private:
             index const column = b_.column + b_.warp * Shape::columns + e;
             bool const known = c_.in.s != nullptr && !part && d < c_.depth && column < c_.width;
             s = known ? c_.in.s[(head * c_.depth + d) * c_.width + column] : 0;
+            if constexpr (Shape::delta) {
+                bool const transition = part && b_.column >= c_.width;
+                if (transition && b_.warp * Shape::columns + e == d) s = 1;
+            }
         });
         for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
             bool const known = c_.in.normalizer != nullptr && !part && d < c_.depth;
@@ -269,6 +273,8 @@ __global__ void __launch_bounds__(Shape::threads, resident_blocks<Shape>)
     extern __shared__ __align__(1024) char chunk_shared[];
     index const segment = blockIdx.x % plan.segments, part = blockIdx.x / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
+    // No segment starts from what the last one leaves.
+    if (Shape::delta && plan.leaves && segment + 1 == plan.segments) return;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, chunk_shared);
     chunk_walker<Shape> walker(c, plan, block);
