@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rondo/cuda/chunk_solve.cuh>
+#include <rondo/cuda/chunk_transition.cuh>
 #include <rondo/cuda/chunkwise.cuh>
 #include <rondo/cuda/tuning.cuh>
 
@@ -67,11 +68,10 @@ public:
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
-        // What a delta update does to a state is no factor of it, so its segments do not join.
-        bool const joins = p.offsets.empty() && !Shape::delta;
-        segments_ = joins ? segments_of(units_ * walks, p.length, resident()) : 1;
+        segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, resident()) : 1;
         // Two blocks that walk their halves twice take as long as one.
-        if (Shape::keeps && segments_ == 2) segments_ = 1;
+        constexpr index least = Shape::delta ? least_delta_segments : Shape::keeps ? 3 : 2;
+        if (segments_ < least) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
         }
@@ -94,9 +94,11 @@ public:
     index slots() const { return tiles_ * Shape::warps; }
 
     std::size_t record_bytes() const {
+        // A delta update's states leave with the segments' transitions, and start from others.
+        index const units = Shape::delta ? units_ / tiles_ * (2 * tiles_ + 1) : units_;
         return segments_ == 1
                    ? 0
-                   : std::size_t(units_ * segments_) * chunk_record<Shape>::size * sizeof(float);
+                   : std::size_t(units * segments_) * chunk_record<Shape>::size * sizeof(float);
     }
 
     /// What a call of `backward` asks for besides.
@@ -112,7 +114,9 @@ public:
                 {},     with.keep};
     }
 
-    unsigned blocks() const { return unsigned(units_ * segments_); }
+    unsigned blocks_of(chunk_plan const& how) const {
+        return unsigned(units_ / tiles_ * how.tiles * how.segments);
+    }
 
     /// Joins the records of segments into what each of them starts from.
     void join(call<float> const& c, float* records, bool total) const {
@@ -137,7 +141,7 @@ public:
             for (int i = 0; i < c.pass_count; ++i) {
                 one.passes[0] = c.passes[i];
                 if constexpr (Shape::delta) {
-                    solve(one, {solved.at<std::byte>(0), slots_});
+                    solve(one, {solved.at<std::byte>(0), slots_}, records.at<float>(0));
                 } else {
                     split(one, records.at<float>(0), with);
                 }
@@ -147,6 +151,7 @@ public:
 
 private:
     int resident() const {
+        if (Shape::delta) return 1;  // a second block's work takes as long again
         int blocks = 0;
         permit_shared_memory<Shape>(bytes_);
         expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",
@@ -178,7 +183,7 @@ private:
     }
 
     /// One pass of a delta update: its chunks are solved, then walked.
-    void solve(call<float> const& c, solved_chunks const& to) const {
+    void solve(call<float> const& c, solved_chunks const& to, float* records) const {
         using solving = solving_shape<Shape>;
         constexpr int bytes = chunk_shared_bytes<solving>(false);
         expect("cudaFuncSetAttribute",
@@ -190,6 +195,20 @@ private:
         expect("launch of solve_chunks", cudaGetLastError());
         chunk_plan walked = plan(nullptr, false, false, {});
         walked.solved = to;
+        if (segments_ > 1) {
+            call<float> written = c;
+            written.passes[0].read = false;
+            chunk_plan left = plan(records, false, true, {});
+            left.solved = to;
+            ++left.tiles;
+            launch(written, left);
+            walked.starts = true;
+            walked.records =
+                records + units_ / tiles_ * left.tiles * segments_ * chunk_record<Shape>::size;
+            join_transitions<Shape><<<dim3(unsigned(units_), unsigned(Shape::warps)),
+                                      transition_threads, 0, stream_>>>(c, left, walked.records);
+            expect("launch of join_transitions", cudaGetLastError());
+        }
         launch(c, walked);
     }
 
@@ -198,7 +217,7 @@ private:
         static_assert(As::threads == Shape::threads);
         int const bytes = chunk_shared_bytes<As>(c.k.ones);
         permit_shared_memory<As>(bytes);
-        chunkwise<As><<<blocks(), As::threads, bytes, stream_>>>(c, how);
+        chunkwise<As><<<blocks_of(how), As::threads, bytes, stream_>>>(c, how);
         expect("launch of chunkwise", cudaGetLastError());
     }
 

@@ -30,7 +30,8 @@ struct chunk_record {
 
 /// How a chunkwise launch is cut.
 struct chunk_plan {
-    index tiles;         // of value columns
+    index tiles;         // of value columns; of a delta update's segments that leave their records
+                         // one more, which starts from the identity and writes zeros
     int segments;        // of a sequence, each a block's
     int segment_length;  // tokens, whole chunks
     float* records;      // [unit, tile, segments], or null where there is one segment
@@ -51,6 +52,7 @@ __device__ inline void load_record(chunk_block<Shape> const& b, float* from,
         auto& s = state.s[i / chunk_state<Shape>::channels][i % chunk_state<Shape>::channels];
         s[0] = x.x, s[1] = x.y, s[2] = x.z, s[3] = x.w;
     }
+    if constexpr (Shape::delta) return;  // its state is all there is
     for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
         b.notes.normalizer[d] = from[record::normalizer_in + d];
         b.notes.max[d] = from[record::max_in + d];

@@ -94,6 +94,10 @@ private:
             index const column = b_.column + b_.warp * Shape::columns + e;
             bool const known = c_.in.s != nullptr && !part && d < c_.depth && column < c_.width;
             s = known ? c_.in.s[(head * c_.depth + d) * c_.width + column] : 0;
+            if constexpr (Shape::delta) {
+                bool const transition = part && b_.column >= c_.width;
+                if (transition && b_.warp * Shape::columns + e == d) s = 1;
+            }
         });
         for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
             bool const known = c_.in.normalizer != nullptr && !part && d < c_.depth;
@@ -355,6 +359,8 @@ __device__ inline void walk_chunks(call<float> const& c, chunk_plan const& plan,
                                    char* shared) {
     index const segment = number % plan.segments, part = number / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
+    // No segment starts from what the last one leaves.
+    if (Shape::delta && plan.leaves && segment + 1 == plan.segments) return;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, shared);
     chunk_walker<Shape> walker(c, plan, block);

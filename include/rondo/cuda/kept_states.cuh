@@ -13,7 +13,7 @@ struct walk_pair {
 };
 template <class Shape>
 __global__ void __launch_bounds__(Shape::threads, Shape::depth > 64 ? resident_blocks<Shape> : 4)
-    walk_both(walk_pair const __grid_constant__ w) {
+    walk_two(walk_pair const __grid_constant__ w) {
     extern __shared__ __align__(1024) char chunk_shared[];
     unsigned const blocks = gridDim.x / 2, which = blockIdx.x >= blocks ? 1 : 0;
     walk_chunks<Shape>(w.c[which], w.plan[which], blockIdx.x - which * blocks, chunk_shared);
@@ -94,7 +94,7 @@ public:
                     w.plan[i] =
                         cut.plan(records == 0 ? nullptr : own, starts, leaves, {.keep = keep[i]});
                 }
-                launch<Shape>(w, 2 * cut.blocks());
+                launch<Shape>(w, 2 * cut.blocks_of(w.plan[0]));
             };
             if (records > 0) {
                 run(false, true);
@@ -118,11 +118,11 @@ private:
     template <class Shape>
     void launch(walk_pair const& w, unsigned blocks) const {
         constexpr int bytes = chunk_shared_bytes<Shape>(false);
-        auto* const kernel = walk_both<Shape>;
+        auto* const kernel = walk_two<Shape>;
         expect("cudaFuncSetAttribute",
                cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
         kernel<<<blocks, Shape::threads, bytes, stream_>>>(w);
-        expect("launch of walk_both", cudaGetLastError());
+        expect("launch of walk_two", cudaGetLastError());
     }
 
     problem walked() const {

@@ -32,9 +32,15 @@ public:
     __device__ void tile(index column, bool first) {
         column_ = column + threadIdx.x % step_quads * 4;
         inside_ = column_ < c_.width;
-        load_state();  // in flight while the token's own rows are read
-        float4 u = inside_ ? values() : float4{};
-        if (first) load_token();
+        // All of it is asked for before any of it is waited for; the little that the state's own
+        // loads would keep waiting comes first.
+        token_part mine{};
+        if (first) mine = ask_token();
+        raw_element<float> const values[4] = {value(0), value(1), value(2), value(3)};
+        load_state();
+        if (first) put_token(mine);
+        float4 u{widen<float>(values[0], c_.v.kind), widen<float>(values[1], c_.v.kind),
+                 widen<float>(values[2], c_.v.kind), widen<float>(values[3], c_.v.kind)};
         __syncthreads();
         if (c_.gated && !c_.on_write) decay();
         if (c_.delta) {
@@ -84,66 +90,81 @@ private:
         }
     }
 
-    __device__ float4 values() const {
+    __device__ raw_element<float> value(int i) const {
         auto const* const v = at_.key_side(c_.v, 0);
-        float x[4];
-        for (int i = 0; i < 4; ++i) x[i] = load<float>(v + (column_ + i) * c_.v.channel, c_.v.kind);
-        return {x[0], x[1], x[2], x[3]};
+        return inside_ ? load_raw<float>(v + (column_ + i) * c_.v.channel, c_.v.kind) : 0;
     }
 
-    /// A row of q or k, by one warp.
-    __device__ void load_row(int warp, float* to, std::byte const* from, tensor const& x) {
-        if (threadIdx.x / warp_size != warp) return;
-        int const lane = threadIdx.x % warp_size;
-        for (int d = lane; d < depth; d += warp_size) to[d] = 0;
-        load_mapped(to, from, x, int(c_.depth), c_.feature, lane);
-    }
-
-    /// Key, factors, additive maxima and sums, and the normaliser.
-    __device__ void load_token() {
-        load_row(0, r_.k, c_.k.ones ? nullptr : at_.key_side(c_.k, 0), c_.k);
-        if (c_.group == 1) load_row(1, r_.q, at_.query_side(c_.q, 0), c_.q);
-        __syncthreads();
-        for (int d = threadIdx.x; d < depth; d += step_threads) {
-            r_.factor[d] = r_.share[d] = 1;
-            if (d < c_.depth && c_.gated) weigh(d);
-        }
-        if (!c_.additive) return;
-        __syncthreads();  // every channel has read a maximum that they share
-        for (index g = threadIdx.x; g < c_.gate_width; g += step_threads) carry(g);
-    }
-
-    __device__ float gate(index d) const {
-        index const channel = c_.per_channel ? d : 0;
-        return load<float>(at_.key_side(c_.gate, 0) + channel * c_.gate.channel, c_.gate.kind);
-    }
-
-    struct window {
-        float max, sum, factor, weight;
+    /// What a thread brings of the token: some of the key (warp 0) or of a single reader's query
+    /// (warp 1), and of one channel the gate and the additive maximum and sum.
+    struct token_part {
+        raw_element<float> row[depth / warp_size], gate;
+        float max, sum;
     };
-    __device__ window moved(index d) const {
-        index const g = at_.state(c_) * c_.gate_width + (c_.per_channel ? d : 0);
-        float const z = gate(d), before = c_.out.max[g], highest = fmaxf(before, z);
-        float const reference = highest == -HUGE_VALF ? 0 : highest;
-        float const factor = expf(before - reference), weight = expf(z - reference);
-        return {highest, c_.out.sum[g] * factor + weight, factor, weight};
+    static_assert(depth <= step_threads);
+
+    __device__ token_part ask_token() const {
+        token_part mine{};
+        int const warp = threadIdx.x / warp_size, d = threadIdx.x;
+        auto const ask = [&](std::byte const* from, tensor const& x) {
+            for_channels<depth / warp_size>(int(c_.depth), d % warp_size, [&](int r, int channel) {
+                mine.row[r] = load_raw<float>(from + channel * x.channel, x.kind);
+            });
+        };
+        if (warp == 0 && !c_.k.ones) ask(at_.key_side(c_.k, 0), c_.k);
+        if (warp == 1 && c_.group == 1) ask(at_.query_side(c_.q, 0), c_.q);
+        if (!c_.gated || d >= c_.depth) return mine;
+        index const channel = c_.per_channel ? d : 0;
+        auto const* const gate = at_.key_side(c_.gate, 0);
+        mine.gate = load_raw<float>(gate + channel * c_.gate.channel, c_.gate.kind);
+        if (!c_.additive) return mine;
+        mine.max = c_.out.max[carried(channel)];
+        mine.sum = c_.out.sum[carried(channel)];
+        return mine;
+    }
+    __device__ index carried(index channel) const {
+        return at_.state(c_) * c_.gate_width + channel;
     }
 
-    __device__ void weigh(int d) {
+    /// Leaves key, query, factors and shares, and moves maxima and sums on.
+    __device__ void put_token(token_part const& mine) {
+        int const warp = threadIdx.x / warp_size, lane = threadIdx.x % warp_size, d = threadIdx.x;
+        auto const put = [&](float* to, tensor const& x, bool ones) {
+            for (int i = lane; i < depth; i += warp_size) to[i] = 0;
+            put_mapped<depth / warp_size>(to, int(c_.depth), c_.feature, lane, [&](int r, int) {
+                return ones ? 1.0F : widen<float>(mine.row[r], x.kind);
+            });
+        };
+        if (warp == 0) put(r_.k, c_.k, c_.k.ones);
+        if (warp == 1 && c_.group == 1) put(r_.q, c_.q, false);
+        if (d < depth) r_.factor[d] = r_.share[d] = 1;
+        if (!c_.gated) return;
+        if (c_.additive) __syncthreads();  // keys are there, and a maximum they share was read
+        if (d < c_.depth) weigh(d, widen<float>(mine.gate, c_.gate.kind), mine.max, mine.sum);
+    }
+
+    __device__ void weigh(int d, float z, float before, float sum) {
         if (!c_.additive) {
-            r_.factor[d] = expf(gate(d));
+            r_.factor[d] = expf(z);
             return;
         }
-        window const w = moved(d);
-        r_.factor[d] = w.factor;
-        r_.share[d] = w.sum > 0 ? 1 / w.sum : 0;
-        r_.k[d] *= w.weight;
+        float const highest = fmaxf(before, z), reference = highest == -HUGE_VALF ? 0 : highest;
+        float const factor = expf(before - reference), weight = expf(z - reference);
+        sum = sum * factor + weight;
+        r_.factor[d] = factor;
+        r_.share[d] = sum > 0 ? 1 / sum : 0;
+        r_.k[d] *= weight;
+        if (d >= c_.gate_width) return;
+        c_.out.max[carried(d)] = highest;
+        c_.out.sum[carried(d)] = sum;
     }
-    __device__ void carry(index g) const {
-        window const w = moved(g);
-        index const to = at_.state(c_) * c_.gate_width + g;
-        c_.out.max[to] = w.max;
-        c_.out.sum[to] = w.sum;
+
+    /// A row of one of several readers' queries, by the first warp.
+    __device__ void load_query(location const& reader) {
+        int const lane = threadIdx.x;
+        if (lane >= warp_size) return;
+        for (int d = lane; d < depth; d += warp_size) r_.q[d] = 0;
+        load_mapped(r_.q, reader.query_side(c_.q, 0), c_.q, int(c_.depth), c_.feature, lane);
     }
 
     /// r.sums = S^T x for the block's columns. The block meets before and after.
@@ -173,7 +194,7 @@ private:
     __device__ void read(index g, index column, bool first) {
         location const reader(c_, at_.sequence, at_.query_head + g);
         if (c_.group > 1) {  // a single reader's query came with the key, and stays for all tiles
-            load_row(0, r_.q, reader.query_side(c_.q, 0), c_.q);
+            load_query(reader);
             __syncthreads();
         }
         if (c_.additive && (c_.group > 1 || first)) {
