@@ -49,6 +49,9 @@ public:
         site<A> where(call_, sequence, head);
         wide_.widen(mine_, where);
         a_.call = &mine_;
+        // What the delta rule writes waits for the way back in the rows of dv.
+        bool const waits = call_.what.delta && mine_.d_v.kind == element_traits<A>::kind;
+        if (waits) chunk_.rest_to = mine_.d_v;
         fill<L>(a_.ones, A(1), a_.depth);
         a_.constant = constant;
         add_ = {};
@@ -144,7 +147,8 @@ private:
     /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
     void sweep(site<A> const& where, pass const& how) noexcept {
         bool const store = how.read && how.write && stores_states();
-        bool const needs_last = !how.read || (!mine_.d_out.empty() && mine_.wants_gate());
+        bool const needs_last =
+            !how.read || !chunk_.rest_to.empty() || (!mine_.d_out.empty() && mine_.wants_gate());
         if (!store && !needs_last) return;
         index const chunks = chunks_of(where.length);
         auto const before = [&](index c) {
