@@ -287,6 +287,7 @@ private:
             turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
         }
         if (paired) differentiate_pairs<L, Weights>(c_, a_, strict);
+        if (how_.write && !adjoint::sums_readers) differentiate_keys(first, true);
         if (needs().needs_queries()) {
             auto to = rows_of<false>(a_.query_gradients, a_.d_q);
             if (queries_are_left_) {
@@ -300,7 +301,7 @@ private:
             if (!queries_are_left_) adjoint::add_readers(c_, a_);
         }
         if (last && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
-        if (how_.write) differentiate_keys(first, true);
+        if (how_.write && adjoint::sums_readers) differentiate_keys(first, true);
         if (!needs().needs_state()) return;
         matrix<A> readers = c_.reader_rows;
         for (index i = 0; factors != nullptr && i < whole_tiles(c_.count); ++i) {

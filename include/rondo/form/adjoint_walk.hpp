@@ -49,9 +49,6 @@ public:
         site<A> where(call_, sequence, head);
         wide_.widen(mine_, where);
         a_.call = &mine_;
-        // What the delta rule writes waits for the way back in the rows of dv.
-        bool const waits = call_.what.delta && mine_.d_v.kind == element_traits<A>::kind;
-        if (waits) chunk_.rest_to = mine_.d_v;
         fill<L>(a_.ones, A(1), a_.depth);
         a_.constant = constant;
         add_ = {};
@@ -114,6 +111,9 @@ private:
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
+        // What the delta rule writes waits for the way back in rows of dv that hold nothing yet.
+        bool const waits = call_.what.delta && mine_.d_v.kind == element_traits<A>::kind;
+        chunk_.rest_to = waits && !add_.written ? mine_.d_v : tensor{};
         begin_state(chain.front(), where);
         for (pass const& how : chain) {
             if (how.write) sweep(where, how);

@@ -39,6 +39,7 @@ struct adjoint_weights<L, additive_weights<L>> {
                  [&](index i, A& term, A sum) { term -= sum * *inverse.at(i); });
     }
 
+    static constexpr bool sums_readers = true;
     /// terms(j) = sum_(i >= j) dD_i, which moves on in d_state.sum.
     static void sum_readers(chunk<L> const& c, adjoint_chunk<L>& a,
                             head_state<A> const& d_state) noexcept {

@@ -32,6 +32,8 @@ struct adjoint_weights {
         if (a.gates == 1) return add_sums<L>(a, c.count, c.reader_rows, a.query_gradients, A(1));
         change_terms<L>(a, c.count, c.reader_rows, a.query_gradients, c.gate_rows(), query_term);
     }
+    /// Whether terms of keys need those of all readers, which sum_readers then sums.
+    static constexpr bool sums_readers = false;
     static void sum_readers(chunk<L> const&, adjoint_chunk<L>&, head_state<A> const&) noexcept {}
 
     /// What the written side adds.
