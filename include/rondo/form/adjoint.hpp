@@ -6,23 +6,12 @@
 #include <rondo/form/chunkwise.hpp>
 #include <rondo/kernel/adjoint/additive.hpp>
 #include <rondo/kernel/adjoint/delta.hpp>
-#include <rondo/kernel/adjoint/feature.hpp>
 #include <rondo/kernel/adjoint/pairs.hpp>
+#include <rondo/kernel/adjoint/rows.hpp>
 
 #include <numeric>
 
 namespace rondo::inline RONDO_ISA::detail {
-
-/// Adds to what earlier passes left when `add` is set.
-template <class L>
-inline void leave_row(row const& to, typename L::value* values, index count, bool add,
-                      typename L::value* buffer) noexcept {
-    if (add) {
-        load_row<L>(buffer, to, count, count);
-        for (index c = 0; c < count; ++c) values[c] += buffer[c];
-    }
-    store_row<L>(to, values, count);
-}
 
 template <class L, class Weights>
 class adjoint_form {
@@ -74,16 +63,18 @@ public:
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
-        if (Weights::scales_state && how_.read && how_.write && needs().needs_states()) enter();
+        entry_ = a_.ones;
+        if (Weights::scales_state && how_.write) enter();
         turn_delta_state(a_, state_);
-        fill<L>(a_.terms, A(0), count * a_.gates);
+        begin_terms();
         if (how_.write) begin_written();
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
         if (!how_.read) differentiate_unread();
         if (how_.write && c_.call->what.delta) read_by_keys();
         if (how_.write && !moved_) scale_gradient<L>(c_, a_, c_.carry, d_state_);
-        adjoint::finish_gates(c_, a_, turned_, d_state_, how_.write);
+        if (how_.write && !keys_are_left_) adjoint::add_written(c_, a_);
+        adjoint::finish_gates(c_, a_);
         if (how_.write) leave_written();
         if (how_.write && Weights::scales_state) enter_gradient();
         return true;
@@ -103,7 +94,7 @@ public:
         };
         if (how_.write) {
             written(call.k, call.channels());
-            written(call.v, call.width);
+            if (c_.rest_to.empty()) written(call.v, call.width);
             written(needs().d_k, call.channels());
             written(needs().d_v, call.width);
             if (call.what.per_channel()) {
@@ -123,17 +114,19 @@ public:
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
 
+    /// Products with S and with dS take the chunk's entry on. The delta rule's solve needs S
+    /// itself.
     void enter() noexcept {
         if (c_.call->what.delta) {
             enter_state<L>(c_, state_, state_);
-        } else {
-            enter_state<L>(c_, turned_, turned_);
+        } else if (!are_ones<L>(c_.entry, c_.depth)) {
+            entry_ = c_.entry;
         }
     }
 
     /// dS in front of what the chunk's entry did to S.
     void enter_gradient() noexcept {
-        scale_gradient<L>(c_, a_, c_.entry, d_state_);
+        if (c_.call->what.delta || !how_.read) scale_gradient<L>(c_, a_, c_.entry, d_state_);
         if (!c_.call->what.additive()) return;
         for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
     }
@@ -141,24 +134,56 @@ private:
     /// Loads the written side.
     void begin_written() noexcept {
         problem<A> const& call = *c_.call;
-        form::load_written(c_, where_, how_, how_.read, !call.what.delta);
+        bool const solved = !c_.rest_to.empty();
+        tensor const& values = solved ? c_.rest_to : call.v;
+        form::load_written(c_, where_, how_, values, how_.read, !call.what.delta);
         if (call.what.delta) solve();
-        a_.key_gradients = place({a_.d_k, c_.depth}, where_.key_side(needs().d_k),
-                                 is_final(Weights::key_factors(c_)) && !add_.written);
-        a_.value_gradients = place({a_.d_v, c_.width}, where_.key_side(needs().d_v),
-                                   !call.what.delta && call.width == c_.width && !add_.written);
+        a_.key_gradients = {a_.d_k, c_.depth};
+        a_.value_gradients = {a_.d_v, c_.width};
+        if (a_.in_place.k && !add_.written) {
+            a_.key_gradients = c_.rows_in_place(where_.key_side(needs().d_k), how_, 0);
+            keys_are_left_ = Weights::weighs_rows;
+        }
+        if (a_.in_place.v && !add_.written) {
+            a_.value_gradients = c_.rows_in_place(where_.key_side(needs().d_v), how_, 0);
+        }
+    }
+
+    /// No term of the gates' gradients is known yet.
+    void begin_terms() noexcept {
+        a_.gate_terms = {a_.terms, a_.gates};
+        if (a_.in_place.gate && !add_.written) {
+            a_.gate_terms = c_.rows_in_place(where_.key_side(needs().d_gate), how_, 0);
+        }
+        for (index t = 0; t < c_.count; ++t) fill<L>(a_.gate_terms.at(t), A(0), a_.gates);
+    }
+
+    /// Rows of gradients that may be the user's own, of which there are no more than tokens.
+    template <bool Keys>
+    gradient_rows<L, Weights, Keys> rows_of(matrix<A> to, A const* buffer) const noexcept {
+        return {to, to.data == buffer ? whole_tiles(c_.count) : c_.count};
     }
 
     /// What a pass writes that has no readers of its own.
     void differentiate_unread() noexcept {
         differentiate_values(true, false);
+        adjoint::sum_readers(c_, a_, d_state_);
         differentiate_keys(true, false);
     }
 
-    /// Computes what the delta rule writes; the pairs among keys stay in a.inner.
+    /// Computes what the delta rule writes, or takes it as the sweep left it; the pairs among keys
+    /// stay in a.inner.
     void solve() noexcept {
         std::swap(c_.scores, a_.inner);
-        form::solve_written(c_, where_, how_, state_, a_.rest_rows());
+        if (c_.rest_to.empty()) {
+            form::solve_written(c_, where_, how_, state_);
+        } else {
+            form::score_keys(c_, where_, how_, 0, c_.count);
+            for (index t = 0; t < whole_tiles(c_.count); ++t) {
+                scale_row<L>(c_.rest_rows().at(t), c_.values().at(t), A(1), c_.width);
+                scale_row<L>(c_.values().at(t), c_.values().at(t), c_.beta[t], c_.width);
+            }
+        }
         std::swap(c_.scores, a_.inner);
     }
 
@@ -174,25 +199,15 @@ private:
         }
         row_factors<L> const factors = Weights::query_factors(c_);
         auto const to = where_.query_side(needs().d_q, g);
-        a_.query_gradients = place({a_.d_q, c_.depth}, to, is_final(factors) && !add_.queries);
-        differentiate_readers(how_.strict, g == 0);
+        a_.query_gradients = {a_.d_q, c_.depth};
+        queries_are_left_ = false;
+        if (a_.in_place.q && !add_.queries) {
+            a_.query_gradients = c_.rows_in_place(to, how_, 0);
+            queries_are_left_ = factors.data != nullptr;
+        }
+        differentiate_readers(how_.strict, g == 0, g + 1 == call.group() && !call.what.delta);
         if (needs().d_q.empty() || a_.query_gradients.data != a_.d_q) return;
-        leave(from, to, a_.query_gradients, factors, add_.queries);
-    }
-
-    /// Whether gradients of keys or queries are those that are asked for as they are computed.
-    bool is_final(row_factors<L> const& factors) const noexcept {
-        composition const& what = c_.call->what;
-        return factors.data == nullptr && !turns_rows<L> && !what.delta &&
-               what.feature == feature_kind::identity && c_.call->depth == c_.depth;
-    }
-
-    /// Where gradients are computed: in the user's own rows where these are wanted and one matrix,
-    /// and what is computed is `final`, else in the buffer.
-    matrix<A> place(matrix<A> buffer, rows_by_token const& to, bool final) const noexcept {
-        if (!final || to.first.data == nullptr) return buffer;
-        matrix<A> const own = c_.in_place(to, how_, 0, c_.count);
-        return own.data == nullptr ? buffer : own;
+        leave_rows<L>(c_, a_, from, to, a_.query_gradients, factors, add_.queries);
     }
 
     /// d_num = scale d_o, or by the quotient rule d_num = f d_o and d_den = -f (d_o . num) / (den +
@@ -228,15 +243,17 @@ private:
     void differentiate_values(bool first, bool paired) noexcept {
         if (!needs().needs_values()) return;
         matrix<A> keys = first ? c_.keys() : matrix<A>{};
-        if (Weights::carries_keys && first) {  // in rows that dk will take
+        if (Weights::carries_keys && first) {  // in rows that turned values will take
             for (index j = 0; j < whole_tiles(c_.count); ++j) {
-                scale_row<L>(a_.d_k + j * c_.depth, keys.at(j), c_.carry, c_.depth);
+                scale_row<L>(a_.v + j * c_.depth, keys.at(j), c_.carry, c_.depth);
             }
-            keys = {a_.d_k, c_.depth};
+            keys = {a_.v, c_.depth};
         }
-        scatter<L>(c_, keys, {d_state_.s, d_state_.row_step}, c_.depth, Weights::write_factors(c_),
-                   nullptr, paired ? c_.score_rows() : matrix<A>{}, a_.output_gradients, c_.width,
-                   a_.value_gradients);
+        scatter<L>(
+            c_,
+            {keys, {d_state_.s, d_state_.row_step}, c_.depth, Weights::write_factors(c_), nullptr},
+            paired ? c_.score_rows() : matrix<A>{}, a_.output_gradients, c_.width,
+            rows_of<true>(a_.value_gradients, a_.d_v));
     }
 
     /// The same for dk.
@@ -245,35 +262,46 @@ private:
         A const* const factors = Weights::write_factors(c_);
         A const* const carry = Weights::carries_keys ? c_.carry : nullptr;
         matrix<A> const by = first ? turn_gradient<L>(a_, d_state_) : matrix<A>{};
-        scatter<L>(c_, first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry,
-                   paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth,
-                   a_.key_gradients);
+        auto to = rows_of<true>(a_.key_gradients, a_.d_k);
+        if (keys_are_left_) to.leave_through(Weights::key_factors(c_), c_.keys(), a_.gate_terms);
+        scatter<L>(c_, {first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry},
+                   paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth, to);
         if (!first) return;
-        A const* normalizer = d_state_.normalizer;
-        if (Weights::carries_keys && c_.call->what.normalized) {
-            scale_row<L>(a_.row[0], normalizer, c_.carry, c_.depth);
-            normalizer = a_.row[0];
-        }
-        add_normalizer<L>(c_, factors, nullptr, normalizer, a_.key_gradients);
+        add_normalizer<L>(c_, factors, nullptr, weigh_normalizer(d_state_.normalizer, carry),
+                          a_.key_gradients);
+    }
+
+    /// A normalizer by channel times factors that S has too, where there are any.
+    A const* weigh_normalizer(A const* normalizer, A const* factors) noexcept {
+        if (!c_.call->what.normalized || factors == nullptr) return normalizer;
+        scale_row<L>(a_.row[0], normalizer, factors, c_.depth);
+        return a_.row[0];
     }
 
     /// One set of readers, the queries or by the delta rule the keys, with the gradients of what
     /// they read: their own gradients, and what they add to those of the keys and the state.
-    void differentiate_readers(bool strict, bool first) noexcept {
+    void differentiate_readers(bool strict, bool first, bool last) noexcept {
         A const* const factors = Weights::read_factors(c_, 0);
         bool const paired = how_.write && (needs().needs_queries() || needs().needs_keys());
         if (paired && first) {  // not before the pairs, which read the keys in the same place
             turn<L>(c_.values(), whole_tiles(c_.count), c_.width, a_.turned_values());
         }
         if (paired) differentiate_pairs<L, Weights>(c_, a_, strict);
-        if (how_.write) differentiate_keys(first, true);
+        if (how_.write && !adjoint::sums_readers) differentiate_keys(first, true);
         if (needs().needs_queries()) {
-            gather<L>(c_, a_.output_gradients, turned_.rows(), c_.width, factors,
-                      paired ? a_.pair_gradients() : matrix<A>{}, c_.keys(), c_.depth,
-                      a_.query_gradients);
-            add_normalizer<L>(c_, factors, a_.d_den, state_.normalizer, a_.query_gradients);
-            adjoint::add_readers(c_, a_);
+            auto to = rows_of<false>(a_.query_gradients, a_.d_q);
+            if (queries_are_left_) {
+                to.leave_through(Weights::query_factors(c_), c_.reader_rows, a_.gate_terms);
+            }
+            A const* const entry = entry_ == a_.ones ? nullptr : entry_;
+            gather<L>(c_, {a_.output_gradients, turned_.rows(), c_.width, factors, entry},
+                      paired ? a_.pair_gradients() : matrix<A>{}, c_.keys(), c_.depth, to);
+            add_normalizer<L>(c_, factors, a_.d_den, weigh_normalizer(state_.normalizer, entry),
+                              a_.query_gradients);
+            if (!queries_are_left_) adjoint::add_readers(c_, a_);
         }
+        if (last && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
+        if (how_.write && adjoint::sums_readers) differentiate_keys(first, true);
         if (!needs().needs_state()) return;
         matrix<A> readers = c_.reader_rows;
         for (index i = 0; factors != nullptr && i < whole_tiles(c_.count); ++i) {
@@ -281,8 +309,14 @@ private:
         }
         if (factors != nullptr) readers = c_.queries();
         bool const moves = how_.write && !moved_;
-        differentiate_state<L>(c_, a_, readers, moves ? c_.carry : a_.ones, d_state_);
+        A const* const carry = moves ? c_.carry : a_.ones;
         moved_ = moved_ || moves;
+        // A pass that only reads has its state where dS^T would lie.
+        bool const leaves = last && how_.write;
+        differentiate_normalizer<L>(c_, a_, readers, carry, leaves ? entry_ : a_.ones, d_state_);
+        if (!leaves) return differentiate_state<L>(c_, a_, readers, carry, d_state_);
+        bool const contracts = needs().wants_gate() && !c_.call->what.additive();
+        leave_state<L>(c_, a_, readers, carry, entry_, d_state_, contracts ? &turned_ : nullptr);
     }
 
     /// The delta rule's own readers: the keys, after the transposed solve.
@@ -291,9 +325,10 @@ private:
         form::find_readers(c_, where_.key_side(c_.call->k), how_, 0, c_.count, true);
         a_.output_gradients = {a_.d_num, c_.width};
         a_.query_gradients = {a_.d_q, c_.depth};
+        queries_are_left_ = false;
         for (index i = 0; i < c_.count * c_.width; ++i) a_.d_num[i] = -a_.d_v[i];
         packing<L>::clear_tail(c_.count, a_.output_gradients);
-        differentiate_readers(true, false);
+        differentiate_readers(true, false, true);
     }
 
     void leave_written() noexcept {
@@ -306,8 +341,9 @@ private:
             for (index i = 0; i < c_.count * c_.depth; ++i) a_.d_k[i] += a_.d_q[i];
         }
         if (!needs().d_k.empty() && a_.key_gradients.data == a_.d_k) {
-            leave(where_.key_side(call.k), where_.key_side(needs().d_k), a_.key_gradients,
-                  call.what.delta ? row_factors<L>{} : factors, add_.written);
+            leave_rows<L>(c_, a_, where_.key_side(call.k), where_.key_side(needs().d_k),
+                          a_.key_gradients, call.what.delta ? row_factors<L>{} : factors,
+                          add_.written);
         }
         for (index t = 0; t < c_.count; ++t) {
             auto const to = [&](tensor const& gradient, A* values, index channels) {
@@ -319,41 +355,16 @@ private:
                 to(needs().d_v, a_.value_gradients.at(t), call.width);
             }
             to(needs().d_beta, c_.beta + t, 1);
-            if (call.what.decay == decay_kind::constant) continue;
+            bool const left = a_.gate_terms.data != a_.terms;
+            if (left || call.what.decay == decay_kind::constant) continue;
             index const channels = call.what.per_channel() ? call.channels() : 1;
-            A* const gates = a_.gate_terms().at(t);
+            A* const gates = a_.gate_terms.at(t);
             bool const twice = call.what.per_channel() && channels < call.depth;
             for (index d = 0; twice && d < channels; ++d) gates[d] += gates[channels + d];
             to(needs().d_gate, gates, channels);
         }
         if (call.what.decay == decay_kind::constant && needs().wants_gate()) {
             *a_.constant += double(std::accumulate(a_.terms, a_.terms + c_.count, A(0)));
-        }
-    }
-
-    /// Leaves gradients of weighted keys or queries, taken back through their weights, their turn
-    /// and the feature map.
-    void leave(rows_by_token const& from, rows_by_token const& to, matrix<A> gradients,
-               row_factors<L> const& factors, bool add) noexcept {
-        feature_kind const feature = c_.call->what.feature;
-        index const channels = c_.call->channels();
-        if (factors.data != nullptr && feature == feature_kind::identity && !turns_rows<L> &&
-            !add && is_plain<A>(to.first) && channels == c_.depth) {  // in one go
-            for (index t = 0; t < c_.count; ++t) {
-                scale_row<L>(reinterpret_cast<A*>(to[c_.tokens[t]].data), gradients.at(t),
-                             factors.from(t).data, channels, factors.step);
-            }
-            return;
-        }
-        factors.apply(gradients, c_.count, c_.depth);
-        for (index t = 0; t < c_.count; ++t) {
-            if constexpr (turns_rows<L>) c_.turns[t].turn_back(gradients.at(t), c_.depth);
-            if (feature != feature_kind::identity) {
-                load_row<L>(a_.row[0], from[c_.tokens[t]], channels, c_.depth);
-                differentiate_feature<L>(feature, a_.row[0], gradients.at(t), a_.row[1], channels,
-                                         c_.depth);
-            }
-            leave_row<L>(to[c_.tokens[t]], gradients.at(t), channels, add, a_.row[0]);
         }
     }
 
@@ -365,7 +376,10 @@ private:
     turned_state<A> const turned_;
     head_state<A> const& d_state_;
     begun add_;
-    bool moved_ = false;  // whether dS stands in front of the chunk
+    // Whether gradients leave as the user has them.
+    bool queries_are_left_ = false, keys_are_left_ = false;
+    A const* entry_ = nullptr;  // what products with S and dS take on
+    bool moved_ = false;        // whether dS stands in front of the chunk
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

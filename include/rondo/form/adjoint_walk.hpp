@@ -111,6 +111,9 @@ private:
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
+        // What the delta rule writes waits for the way back in rows of dv that hold nothing yet.
+        bool const waits = call_.what.delta && mine_.d_v.kind == element_traits<A>::kind;
+        chunk_.rest_to = waits && !add_.written ? mine_.d_v : tensor{};
         begin_state(chain.front(), where);
         for (pass const& how : chain) {
             if (how.write) sweep(where, how);
@@ -144,7 +147,8 @@ private:
     /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
     void sweep(site<A> const& where, pass const& how) noexcept {
         bool const store = how.read && how.write && stores_states();
-        bool const needs_last = !how.read || (!mine_.d_out.empty() && mine_.wants_gate());
+        bool const needs_last =
+            !how.read || !chunk_.rest_to.empty() || (!mine_.d_out.empty() && mine_.wants_gate());
         if (!store && !needs_last) return;
         index const chunks = chunks_of(where.length);
         auto const before = [&](index c) {

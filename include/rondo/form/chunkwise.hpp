@@ -37,18 +37,26 @@ struct chunkwise_form {
             advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
         }
-        if (Weights::scales_state && how.write) state = enter_state<L>(c, state, to);
-        look_ahead(c, where, how, begin + count);
         constexpr bool reads = std::is_same_v<State, head_state<A>>;
+        if constexpr (Weights::scales_state && !Weights::carries_keys && !reads) {
+            // Nobody reads S in between: one pass over it does.
+            scale_row<L>(c.carry, c.carry, c.entry, c.depth);
+        } else if (Weights::scales_state && how.write) {
+            state = enter_state<L>(c, state, to);
+        }
+        look_ahead(c, where, how, begin + count);
         bool together = false;
         if constexpr (reads && turns_rows<L>) {
             together = how.write && how.read && count <= c.readers &&
                        packing<L>::share_turns(c, where.key_side(c.call->k),
                                                where.query_side(c.call->q, 0), how);
         }
-        if (how.write) load_written(c, where, how, how.read, !reads, together);
+        if (how.write) load_written(c, where, how, c.call->v, how.read, !reads, together);
         if constexpr (reads) {
-            if (how.write && c.call->what.delta) solve_written(c, where, how, state);
+            if (how.write && c.call->what.delta) {
+                solve_written(c, where, how, state);
+                leave_rest(c, where);
+            }
             for (index g = 0; how.read && g < c.call->group(); ++g) {
                 for (index first = 0; first < count; first += c.readers) {
                     index const readers = std::min(c.readers, count - first);
@@ -90,13 +98,13 @@ struct chunkwise_form {
         return Weights::load_gates(c, state, gates, tokens, how);
     }
 
-    /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; `paired` when
+    /// Loads keys, values v and strengths of the chunk's tokens and weighs the keys; `paired` when
     /// readers follow, those of the first query head `together` with the keys, whose rows are then
     /// left as columns alone: what they share is in registers once, and the first cache holds less.
     /// Where values are `left` factors only they may stay in the user's rows, and keys are right
     /// ones.
-    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
-                             bool left, bool together = false) noexcept {
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, tensor const& v,
+                             bool paired, bool left, bool together = false) noexcept {
         problem<A> const& call = *c.call;
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
@@ -113,12 +121,12 @@ struct chunkwise_form {
         c.value_rows = {c.v, c.width};
         matrix<A> own;
         if (left && call.width == c.width) {
-            own = c.in_place(where.key_side(call.v), how, 0, c.count);
+            own = c.in_place(where.key_side(v), how, 0, c.count);
         }
         if (own.data != nullptr) {
             c.value_rows = own;
         } else {
-            packing<L>::load(c, where.key_side(call.v), 0, c.count, call.width, c.values());
+            packing<L>::load(c, where.key_side(v), 0, c.count, call.width, c.values());
         }
         if (call.what.delta) {
             auto const beta = where.key_side(call.beta);
@@ -137,14 +145,20 @@ struct chunkwise_form {
         c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs);
     }
 
-    /// Turns values into what the delta rule writes; `rest` takes it before the factor beta.
+    /// The weighted pairs of the keys [first, first + count) with the keys before them.
+    static void score_keys(chunk<L>& c, site<A> const& where, pass const& how, index first,
+                           index count) noexcept {
+        find_readers(c, where.key_side(c.call->k), how, first, count);
+        score<L, Weights>(c, first, count, true, c.score_rows());
+    }
+
+    /// Turns values into what the delta rule writes.
     static void solve_written(chunk<L>& c, site<A> const& where, pass const& how,
-                              head_state<A> const& state, matrix<A> rest = {nullptr, 0}) noexcept {
+                              head_state<A> const& state) noexcept {
         for (index first = 0; first < c.count; first += c.readers) {
             index const count = std::min(c.readers, c.count - first);
-            find_readers(c, where.key_side(c.call->k), how, first, count);
-            score<L, Weights>(c, first, count, true, c.score_rows());
-            solve<L>(c, Weights::read_factors(c, first), state, first, count, rest);
+            score_keys(c, where, how, first, count);
+            solve<L>(c, Weights::read_factors(c, first), state, first, count);
         }
     }
 
@@ -157,6 +171,13 @@ private:
             scale_row<L>(to.at(j), c.values().at(j), factors[j], c.width);
         }
         return to;
+    }
+
+    static void leave_rest(chunk<L> const& c, site<A> const& where) noexcept {
+        for (index t = 0; !c.rest_to.empty() && t < c.count; ++t) {
+            store_row<L>(where.key_side(c.rest_to, c.tokens[t]), c.rest_rows().at(t),
+                         c.call->width);
+        }
     }
 
     /// Notes the rows that the next chunk will read, or this head's share of them.

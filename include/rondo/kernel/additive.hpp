@@ -50,7 +50,7 @@ struct additive_weights : unweighted<L> {
         return true;
     }
 
-    static constexpr bool scales_state = true;
+    static constexpr bool scales_state = true, weighs_rows = true;
 
     /// q_i / D_i
     static row_factors<L> query_factors(chunk<L> const& c) noexcept {

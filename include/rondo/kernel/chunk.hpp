@@ -49,23 +49,25 @@ struct chunk {
     bool one_window = false;  // additive: every reader has the whole sequence as its window,
     bool divided = false;     // by whose sums the state is divided already
 
-    index* tokens;     // [rows]   where each row lies in time
-    A* k;              // [rows, depth]
-    A* turned;         // [depth, columns]  k transposed
-    A* v;              // [rows, width]     values; with the delta rule what is written
-    A* written;        // [rows, width]     the same as the state behind the chunk has it
-    A* gate;           // [rows + 1, gates]  factors or weights made of the gates
-    A* inverse;        // [rows, gates]      their inverses, or those of the windows' sums
-    A* write_factors;  // [rows]     what the state behind the chunk has of each key
-    A* beta;           // [rows]
-    A* pair_weights;   // [columns]  of one reader
-    A* entry;          // [depth]    factors that the state was brought to before the chunk
-    A* carry;          // [depth]    its factors over the chunk
-    A* q;              // [readers, depth]
-    A* scores;         // [readers, columns]
-    A* out;            // [readers, width]
-    A* sums;           // [readers]  denominators
-    A* partial;        // [width]    what earlier passes left
+    index* tokens;      // [rows]   where each row lies in time
+    A* k;               // [rows, depth]
+    A* turned;          // [depth, columns]  k transposed
+    A* v;               // [rows, width]     values; with the delta rule what is written
+    A* written;         // [rows, width]     the same as the state behind the chunk has it
+    A* gate;            // [rows + 1, gates]  factors or weights made of the gates
+    A* inverse;         // [rows, gates]      their inverses, or those of the windows' sums
+    A* write_factors;   // [rows]     what the state behind the chunk has of each key
+    A* beta;            // [rows]
+    A* pair_weights;    // [columns]  of one reader
+    A* entry;           // [depth]    factors that the state was brought to before the chunk
+    A* carry;           // [depth]    its factors over the chunk
+    A* q;               // [readers, depth]
+    A* scores;          // [readers, columns]
+    A* out;             // [readers, width]
+    A* sums;            // [readers]  denominators
+    A* partial;         // [width]    what earlier passes left
+    A* rest = nullptr;  // [rows, width]  delta: what is written, before the factor beta, and
+    tensor rest_to{};   // where it is left; nobody asks for it but the adjoint
     matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
     row_turns<L> turns;  // of the tokens, with positions fused into the operator
 
@@ -117,14 +119,19 @@ struct chunk {
                            products * calls_between<L>(rows, depth, width));
     }
 
-    /// The user's rows of the tokens [first, first + n) as one matrix; null where they are none, or
-    /// no whole tiles.
-    matrix<A> in_place(rows_by_token const& from, pass const& how, index first,
-                       index n) const noexcept {
-        if (!is_plain<A>(from.first) || how.order != nullptr || n % tile_rows != 0) return {};
+    /// The user's rows of the tokens from `first` on as one matrix; null where they are none.
+    matrix<A> rows_in_place(rows_by_token const& from, pass const& how,
+                            index first) const noexcept {
+        if (!is_plain<A>(from.first) || how.order != nullptr) return {};
         index const step = from.time / index(sizeof(A));
         auto* const data = reinterpret_cast<A*>(from[tokens[first]].data);
         return {data, how.reversed ? -step : step};
+    }
+
+    /// The same of [first, first + n), to be read in whole tiles.
+    matrix<A> in_place(rows_by_token const& from, pass const& how, index first,
+                       index n) const noexcept {
+        return n % tile_rows == 0 ? rows_in_place(from, how, first) : matrix<A>{};
     }
 
     /// The same of rows without a gap, or null. A right factor is read once for four rows of the
@@ -143,6 +150,7 @@ struct chunk {
     matrix<A> queries() const noexcept { return {q, depth}; }
     matrix<A> score_rows() const noexcept { return {scores, columns}; }
     matrix<A> out_rows() const noexcept { return {out, width}; }
+    matrix<A> rest_rows() const noexcept { return {rest, width}; }
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -12,11 +12,11 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// Rows of a tile, whose sums hold all but its own pairs, become what is written; `rest` takes it
+/// Rows of a tile, whose sums hold all but its own pairs, become what is written; c.rest takes it
 /// before the factor beta, where that is wanted.
 template <class L, class Tile>
 [[gnu::always_inline]] inline void substitute(chunk<L>& c, index first, index row, index e,
-                                              Tile& sum, matrix<typename L::value> rest) noexcept {
+                                              Tile& sum) noexcept {
     using P = typename L::pack;
     matrix<typename L::value> const scores = c.score_rows(), values = c.values();
     sum.each([&](P& read, int r, int p) {
@@ -26,7 +26,7 @@ template <class L, class Tile>
             P const pair = L::broadcast(-*scores.at(row + r, token - r + j));
             left = L::fma(pair, L::load(values.at(token - r + j, column)), left);
         }
-        if (rest.data != nullptr) L::store(rest.at(token, column), left);
+        if (c.rest != nullptr) L::store(c.rest_rows().at(token, column), left);
         L::store(values.at(token, column), L::broadcast(c.beta[token]) * left);
     });
 }
@@ -35,14 +35,13 @@ template <class L, class Tile>
 /// being in the scores of readers [first, first + count), the keys as readers in c.q.
 template <class L>
 inline void solve(chunk<L>& c, typename L::value const* factors,
-                  head_state<typename L::value> const& state, index first, index count,
-                  matrix<typename L::value> rest = {nullptr, 0}) noexcept {
+                  head_state<typename L::value> const& state, index first, index count) noexcept {
     // The same tiles of rows for all columns, or the bits would tell how columns were shared out.
     for_tiles<L, true>(whole_tiles(count), c.width,
                        [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
                            Tile sum;
                            read_tile(c, factors, state, first + row, row, e, sum);
-                           substitute<L>(c, first, row, e, sum, rest);
+                           substitute<L>(c, first, row, e, sum);
                        });
 }
 

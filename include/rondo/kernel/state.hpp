@@ -62,28 +62,37 @@ inline State enter_state(chunk<L> const& c, State const& state, State const& to)
     return to;
 }
 
-/// T = carry S + sum_j k_j v_j^T over keys and rows of values, or carry (S + sum_j k_j v_j^T). T
-/// may be S. Keys are given as the left factor, one below the other in its columns.
+/// T = carry S + sum_j k_j v_j^T over keys and rows of values, or carry (S + sum_j k_j v_j^T), rows
+/// [first, last) of it. T may be S. Keys are given as the left factor, one below the other in its
+/// columns.
+template <class L, bool CarriesKeys = false, class Keys>
+inline void write_rows(chunk<L>& c, Keys keys, matrix<typename L::value> values,
+                       typename L::value const* carry, head_state<typename L::value> const& state,
+                       head_state<typename L::value> const& to, index first, index last) noexcept {
+    index const count = whole_tiles(c.count);
+    for_tiles<L>(
+        last - first, c.width, [&]<class Tile>(std::type_identity<Tile>, index r0, index e) {
+            // The chunk is summed by itself and then added: a long sequence of small terms would
+            // otherwise round against the large state one by one.
+            index const d = first + r0;
+            Tile sum;
+            sum.clear();
+            auto next = c.ahead.take(count / tile_rows);
+            sum.add(keys.from(d), values.from(0, e), count, [&] { lines_ahead::ask(next); });
+            sum.each([&](typename L::pack& x, int r, int p) {
+                auto const s = L::load(state.s + (d + r) * state.row_step + e + p * L::width);
+                auto const factor = L::broadcast(carry[d + r]);
+                L::store(to.s + (d + r) * to.row_step + e + p * L::width,
+                         CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
+            });
+        });
+}
 template <class L, bool CarriesKeys = false, class Keys>
 inline void write_state(chunk<L>& c, Keys keys, matrix<typename L::value> values,
                         typename L::value const* carry, head_state<typename L::value> const& state,
                         head_state<typename L::value> const& to) noexcept {
-    index const count = whole_tiles(c.count);
     index const rows = state.s == to.s ? c.steps : c.depth;  // the others are zero, and stay so
-    for_tiles<L>(rows, c.width, [&]<class Tile>(std::type_identity<Tile>, index d, index e) {
-        // The chunk is summed by itself and then added: a long sequence of small terms would
-        // otherwise round against the large state one by one.
-        Tile sum;
-        sum.clear();
-        auto next = c.ahead.take(count / tile_rows);
-        sum.add(keys.from(d), values.from(0, e), count, [&] { lines_ahead::ask(next); });
-        sum.each([&](typename L::pack& x, int r, int p) {
-            auto const s = L::load(state.s + (d + r) * state.row_step + e + p * L::width);
-            auto const factor = L::broadcast(carry[d + r]);
-            L::store(to.s + (d + r) * to.row_step + e + p * L::width,
-                     CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
-        });
-    });
+    write_rows<L, CarriesKeys>(c, keys, values, carry, state, to, 0, rows);
 }
 
 /// The same for values of 1: the sum of the weighted keys.

@@ -99,6 +99,8 @@ struct unweighted {
     }
     /// Whether a chunk that writes wants the state in front scaled by c.entry.
     static constexpr bool scales_state = false;
+    /// Whether these two are given.
+    static constexpr bool weighs_rows = false;
     /// Weighs the rows of the chunk's queries.
     static row_factors<L> query_factors(chunk<L> const&) noexcept { return {}; }
     /// Weighs the rows of the chunk's keys.
@@ -206,7 +208,7 @@ struct per_channel : unweighted<L> {
     /// F_t between exp(-limit) and exp(limit), where neither it nor a usual key over it leaves the
     /// normal numbers; half as much for f_0.
     static constexpr double limit = sizeof(A) == 4 ? 40 : 300;
-    static constexpr bool scales_state = true;
+    static constexpr bool scales_state = true, weighs_rows = true;
 
     static bool load_gates(chunk<L>& c, head_state<A> const&, rows_by_token const& gates,
                            index const* tokens, pass const& how) noexcept {

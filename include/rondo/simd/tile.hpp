@@ -57,11 +57,20 @@ public:
     [[gnu::always_inline]] void clear() noexcept {
         each([](P& sum, int, int) { sum = L::broadcast(A(0)); });
     }
-    [[gnu::always_inline]] void load(matrix<A> from) noexcept {
-        each([&](P& sum, int r, int p) { sum = L::load(from.at(r, p * L::width)); });
-    }
     [[gnu::always_inline]] void store(matrix<A> to) noexcept {
         each([&](P& sum, int r, int p) { L::store(to.at(r, p * L::width), sum); });
+    }
+    /// The first `count` rows, or all; the others are zero, or left alone.
+    [[gnu::always_inline]] void load(matrix<A> from, index count) noexcept {
+        each([&](P& sum, int r, int p) {
+            sum = r < count ? L::load(from.at(r, p * L::width)) : L::broadcast(A(0));
+        });
+    }
+    [[gnu::always_inline]] void store(matrix<A> to, index count) noexcept {
+        if (count >= Rows) return store(to);
+        each([&](P& sum, int r, int p) {
+            if (r < count) L::store(to.at(r, p * L::width), sum);
+        });
     }
     /// Row r times factors[r].
     [[gnu::always_inline]] void scale(A const* factors) noexcept {

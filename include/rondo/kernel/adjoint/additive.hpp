@@ -19,48 +19,66 @@ namespace rondo::inline RONDO_ISA::detail {
 template <class L>
 struct adjoint_weights<L, additive_weights<L>> {
     using A = typename L::value;
+    using P = typename L::pack;
+
+    static P query_term(P term, P query, P gradient, P inverse) noexcept {
+        return term - query * gradient * inverse;
+    }
+    static P key_term(P behind, P key, P gradient, P weight) noexcept {
+        return L::fma(behind, weight, key * gradient);
+    }
 
     /// terms(i) += dD_i
     static void add_readers(chunk<L> const& c, adjoint_chunk<L>& a) noexcept {
         matrix<A> const inverse = additive_weights<L>::inverse(c);
-        bool const rows = a.gates > 1;
-        for (index i = 0; i < c.count; ++i) {
-            A *const q = c.reader_rows.at(i), *const d_q = a.query_gradients.at(i);
-            A* const term = a.gate_terms().at(i);
-            auto sum = L::broadcast(A(0));
-            for (index d = 0; d < c.depth; d += L::width) {
-                auto const factor = L::load(inverse.at(i, rows ? d : 0));
-                auto const product = L::load(q + d) * L::load(d_q + d) * factor;
-                sum = sum + product;
-                if (rows) L::store(term + d, L::load(term + d) - product);
-            }
-            if (!rows) term[0] -= L::sum(sum);
+        if (a.gates > 1) {
+            return change_terms<L>(a, c.count, c.reader_rows, a.query_gradients, inverse,
+                                   query_term);
         }
+        sum_each(a, c.count, c.reader_rows, a.query_gradients,
+                 [&](index i, A& term, A sum) { term -= sum * *inverse.at(i); });
     }
 
-    /// terms(j) = dz_j; moves d_state.sum past the chunk.
-    static void finish_gates(chunk<L> const& c, adjoint_chunk<L>& a, turned_state<A> const&,
-                             head_state<A> const& d_state, bool writes) noexcept {
-        bool const rows = a.gates > 1;
-        for (index j = c.count - 1; j >= 0; --j) {
-            A *const key = c.keys().at(j), *const d_k = a.key_gradients.at(j);
-            A *const weights = c.gate_rows().at(j), *const term = a.gate_terms().at(j);
-            auto sum = L::broadcast(A(0));
-            for (index d = 0; writes && !rows && d < c.depth; d += L::width) {
-                sum = L::fma(L::load(key + d), L::load(d_k + d), sum);
-            }
-            if (!rows) {
-                d_state.sum[0] += term[0];
-                term[0] = writes ? d_state.sum[0] * weights[0] + L::sum(sum) : d_state.sum[0];
-            }
-            for (index d = 0; rows && d < c.depth; d += L::width) {
-                auto const behind = L::load(d_state.sum + d) + L::load(term + d);
-                L::store(d_state.sum + d, behind);
-                if (!writes) continue;
-                auto const own = L::load(key + d) * L::load(d_k + d);
-                L::store(term + d, L::fma(behind, L::load(weights + d), own));
-            }
+    static constexpr bool sums_readers = true;
+    /// terms(j) = sum_(i >= j) dD_i, which moves on in d_state.sum.
+    static void sum_readers(chunk<L> const& c, adjoint_chunk<L>& a,
+                            head_state<A> const& d_state) noexcept {
+        if (a.gates == 1) return sum_behind<one_lane<A>>(c, a, d_state.sum, 0);
+        for (index d = 0; d < c.depth; d += L::width) sum_behind<L>(c, a, d_state.sum + d, d);
+    }
+
+    /// terms(j) = dz_j
+    static void add_written(chunk<L> const& c, adjoint_chunk<L>& a) noexcept {
+        matrix<A> const weights = c.gate_rows();
+        if (a.gates > 1) {
+            return change_terms<L>(a, c.count, c.keys(), a.key_gradients, weights, key_term);
         }
+        sum_each(a, c.count, c.keys(), a.key_gradients,
+                 [&](index j, A& term, A sum) { term = term * *weights.at(j) + sum; });
+    }
+    static void finish_gates(chunk<L> const&, adjoint_chunk<L>&) noexcept {}
+
+private:
+    /// body(i, terms(i), sum_d x(i, d) y(i, d)), one term a token
+    template <class Body>
+    static void sum_each(adjoint_chunk<L>& a, index count, matrix<A> x, matrix<A> y,
+                         Body const& body) noexcept {
+        sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, P const& sums) {
+            A lanes[L::width];
+            L::store(lanes, sums);
+            for (index r = 0; r < rows; ++r) body(first + r, a.terms[first + r], lanes[r]);
+        });
+    }
+
+    template <class Lanes>
+    static void sum_behind(chunk<L> const& c, adjoint_chunk<L>& a, A* total, index gate) noexcept {
+        auto sum = Lanes::load(total);
+        for (index j = c.count - 1; j >= 0; --j) {
+            A* const term = a.gate_terms.at(j, gate);
+            sum = sum + Lanes::load(term);
+            Lanes::store(term, sum);
+        }
+        Lanes::store(total, sum);
     }
 };
 

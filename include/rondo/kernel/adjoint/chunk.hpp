@@ -50,28 +50,33 @@ struct adjoint_chunk {
     index depth, width, columns;  // padded, as in the chunk
     index gates;                  // channels of a gate's gradient: depth, or 1
 
-    A* d_q;       // [rows, depth]
-    A* d_num;     // [rows, width]
-    A* d_den;     // [rows]
-    A* turned;    // [width, depth]      dS transposed
-    A* s;         // [width, depth]      delta: S transposed
-    A* v;         // [width, columns]    what is written, transposed
-    A* d_pairs;   // [rows, columns]     where the pairs were
-    A* d_k;       // [rows, depth]
-    A* d_v;       // [rows, width]
-    A* terms;     // [rows, gates]  what each token adds to the gates' gradients
-    A* ones;      // [depth]
-    A* from_end;  // [gates]        <S, dS> at the chunk's end
-    A* inner;     // [rows, columns]  delta: weighted products of keys with earlier keys
-    A* rest;      // [rows, width]    delta: what is written, before the factor beta
-    A* row[2];    // [depth or width]
+    // Gradients that the user's memory takes as they are computed: plain rows of whole packs that
+    // nothing is left to be done to. With one pass to leave them there is no other place.
+    struct {
+        bool q, k, v, gate;
+    } in_place;
+
+    A* d_q;         // [rows, depth]
+    A* d_num;       // [rows, width]
+    A* d_den;       // [rows]
+    A* turned;      // [width, depth]      dS transposed
+    A* s;           // [width, depth]      delta: S transposed
+    A* v;           // [width, columns]    what is written, transposed; before, keys that dv takes
+    A* d_pairs;     // [rows, columns]     where the pairs were
+    A* d_k;         // [rows, depth]
+    A* d_v;         // [rows, width]
+    A* terms;       // [rows, gates]  what each token adds to the gates' gradients
+    A* ones;        // [depth]
+    A* from_end;    // [gates]        <S, dS> at the chunk's end
+    A* from_front;  // [gates]      and in front of it
+    A* inner;       // [rows, columns]  delta: weighted products of keys with earlier keys
+    A* row[2];      // [depth or width]
     // These, or the user's own rows.
-    matrix<A> output_gradients, query_gradients, key_gradients, value_gradients;
+    matrix<A> output_gradients, query_gradients, key_gradients, value_gradients, gate_terms;
     bool turned_is_new = false;  // whether `turned` is that of dS as it is
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
-    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call,
-                               chunk<L> const& forward) {
+    static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, chunk<L>& forward) {
         adjoint_chunk c{};
         bool const delta = call.call.what.delta;
         c.call = &call;
@@ -84,31 +89,56 @@ struct adjoint_chunk {
         c.d_num = forward.out;
         c.d_pairs = forward.scores;
         c.gates = call.call.what.per_channel() ? c.depth : 1;
-        for (A** rows_of_depth : {&c.d_q, &c.d_k}) {
-            *rows_of_depth = memory.template take<A>(rows * c.depth);
-        }
+        c.in_place = find_places(call, c);
+        auto const passes = [&](bool pass::*does) {
+            return std::count_if(call.call.passes.begin(), call.call.passes.end(),
+                                 [=](pass const& p) { return p.*does; });
+        };
+        bool const one_reads = passes(&pass::read) <= 1, one_writes = passes(&pass::write) <= 1;
+        auto const take = [&](bool placed, index columns) {
+            return memory.template take<A>(placed ? 0 : rows * columns);
+        };
+        c.d_q = take(c.in_place.q && one_reads && !delta, c.depth);
+        c.d_k = take(c.in_place.k && one_writes, c.depth);
         c.d_v = forward.written;
-        if (!call.call.what.per_token()) c.d_v = memory.template take<A>(rows * c.width);
+        if (!call.call.what.per_token()) c.d_v = take(c.in_place.v && one_writes, c.width);
+        c.terms = take(c.in_place.gate && one_writes, c.gates);
         c.d_den = memory.template take<A>(rows);
         c.s = memory.template take<A>(delta ? c.width * c.depth : 0);
         c.v = forward.turned;
         if (call.call.group() > 1 || c.width > c.depth)
-            c.v = memory.template take<A>(c.width * c.columns);
-        c.terms = memory.template take<A>(rows * c.gates);
+            c.v = memory.template take<A>(std::max(c.width, c.depth) * c.columns);
         c.ones = memory.template take<A>(c.depth);
         c.from_end = memory.template take<A>(c.gates);
+        c.from_front = memory.template take<A>(c.gates);
         c.inner = memory.template take<A>(delta ? rows * c.columns : 0);
-        c.rest = memory.template take<A>(delta ? rows * c.width : 0);
+        if (delta) forward.rest = memory.template take<A>(rows * c.width);
         for (A*& row : c.row) row = memory.template take<A>(std::max(c.depth, c.width));
         return c;
+    }
+
+    static auto find_places(adjoint_problem<A> const& call, adjoint_chunk const& c) noexcept {
+        problem<A> const& p = call.call;
+        composition const& what = p.what;
+        bool const ordered = std::any_of(p.passes.begin(), p.passes.end(),
+                                         [](pass const& x) { return x.order != nullptr; });
+        auto const fits = [&](tensor const& x, bool whole) {
+            return whole && !ordered && !x.empty() && is_plain<A>({nullptr, x.channel, x.kind});
+        };
+        bool const depth = p.channels() == c.depth, by_channel = what.per_channel();
+        bool const weighed = by_channel || what.additive();
+        bool const rows = depth && !turns_rows<L> && what.feature == feature_kind::identity &&
+                          (!weighed || (by_channel && !what.normalized));
+        bool const whole_keys = rows && !what.delta && (!weighed || p.group() == 1);
+        bool const width = p.width == c.width && !what.delta;
+        return decltype(in_place){fits(call.d_q, rows), fits(call.d_k, whole_keys),
+                                  fits(call.d_v, width), fits(call.d_gate, depth && by_channel)};
     }
 
     matrix<A> turned_gradient() const noexcept { return {turned, depth}; }
     matrix<A> delta_state() const noexcept { return {s, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
-    matrix<A> gate_terms() const noexcept { return {terms, gates}; }
-    matrix<A> rest_rows() const noexcept { return {rest, width}; }
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -43,7 +43,7 @@ inline void solve_transposed(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
     for (index i = 0; i < c.count; ++i) {
         P dot = L::broadcast(A(0));
         for (index e = 0; e < c.width; e += L::width) {
-            dot = L::fma(L::load(d_u.at(i, e)), L::load(a.rest_rows().at(i, e)), dot);
+            dot = L::fma(L::load(d_u.at(i, e)), L::load(c.rest_rows().at(i, e)), dot);
         }
         scale_row<L>(d_u.at(i), d_u.at(i), c.beta[i], c.width);
         c.beta[i] = L::sum(dot);

@@ -38,24 +38,29 @@ inline void sum_rows(index count, index columns, matrix<typename L::value> x,
     }
 }
 
-/// terms(i) += sign x_i * y_i, by channel or summed over the channels
-template <class L>
-inline void add_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
-                      matrix<typename L::value> y, typename L::value sign) noexcept {
-    auto const factor = L::broadcast(sign);
-    if (a.gates == 1) {
-        return sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, auto const& sums) {
-            auto* const term = a.terms + first;
-            L::store(term, L::fma(factor, sums, L::load(term, rows)), rows);
-        });
-    }
+/// terms(i) = term_of(terms(i), x_i, y_i, factors(i)) by channel
+template <class L, class TermOf>
+inline void change_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
+                         matrix<typename L::value> y, matrix<typename L::value> factors,
+                         TermOf const& term_of) noexcept {
     for (index i = 0; i < count; ++i) {
-        auto* const term = a.gate_terms().at(i);
         for (index d = 0; d < a.depth; d += L::width) {
-            auto const signed_x = factor * L::load(x.at(i, d));
-            L::store(term + d, L::fma(signed_x, L::load(y.at(i, d)), L::load(term + d)));
+            auto* const term = a.gate_terms.at(i, d);
+            L::store(term, term_of(L::load(term), L::load(x.at(i, d)), L::load(y.at(i, d)),
+                                   L::load(factors.at(i, d))));
         }
     }
+}
+
+/// terms(i) += sign x_i * y_i, summed over the channels
+template <class L>
+inline void add_sums(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
+                     matrix<typename L::value> y, typename L::value sign) noexcept {
+    auto const factor = L::broadcast(sign);
+    sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, auto const& sums) {
+        auto* const term = a.terms + first;
+        L::store(term, L::fma(factor, sums, L::load(term, rows)), rows);
+    });
 }
 
 /// Turns the terms into the gradients of the tokens' log decays. A decay of -inf is no place to
@@ -71,7 +76,7 @@ inline void sum_terms_of(chunk<L> const& c, adjoint_chunk<L>& a, index gate) noe
     matrix<A> const factors{c.gate, rows ? c.gates : 1};
     auto sum = Lanes::load(a.from_end + gate);
     for (index t = c.count - 1; t >= 0; --t) {
-        A* const term = a.gate_terms().at(t, gate);
+        A* const term = a.gate_terms.at(t, gate);
         auto const before = sum;
         sum = sum + Lanes::load(term);
         bool const first = rows && !on_write && t == 0;

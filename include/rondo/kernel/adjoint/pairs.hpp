@@ -10,16 +10,27 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// sum = factors x by, a product with a state
+/// Rows times a state, or none; what each row and, where it is given, each column has of them.
+template <class A>
+struct with_state {
+    matrix<A> x, by;
+    index channels;
+    A const *factors, *carry;
+};
+
+/// sum = factors x by carry, the tile at (row, column)
 template <class L, class Tile>
-[[gnu::always_inline]] inline void multiply_state(chunk<L>& c, matrix<typename L::value> x,
-                                                  matrix<typename L::value> by, index channels,
-                                                  typename L::value const* factors, index row,
-                                                  Tile& sum) noexcept {
+[[gnu::always_inline]] inline void multiply_state(chunk<L>& c,
+                                                  with_state<typename L::value> const& of,
+                                                  index row, index column, Tile& sum) noexcept {
     sum.clear();
-    auto next = c.ahead.take(channels / tile_rows);
-    sum.add(x, by, channels, [&] { lines_ahead::ask(next); });
-    if (factors != nullptr) sum.scale(factors + row);
+    auto next = c.ahead.take(of.channels / tile_rows);
+    sum.add(of.x.from(row), of.by.from(0, column), of.channels, [&] { lines_ahead::ask(next); });
+    if (of.factors != nullptr) sum.scale(of.factors + row);
+    if (of.carry == nullptr) return;
+    sum.each([&](typename L::pack& term, int, int p) {
+        term = term * L::load(of.carry + column + p * L::width);
+    });
 }
 
 /// d_pairs of all readers, zero where a reader does not see the token.
@@ -36,50 +47,41 @@ inline void differentiate_pairs(chunk<L>& c, adjoint_chunk<L>& a, bool strict) n
     Weights::weigh_pairs(c, to, 0, c.count, strict);
 }
 
-/// to(i) = factors(i) x(i) by + sum_(j <= i) pairs(i, j) from(j), the pairs if there are any
-template <class L>
-inline void gather(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::value> by,
-                   index channels, typename L::value const* factors,
+/// to(i) = (x by)(i) + sum_(j <= i) pairs(i, j) from(j), the pairs if there are any
+template <class L, class Rows>
+inline void gather(chunk<L>& c, with_state<typename L::value> const& state,
                    matrix<typename L::value> pairs, matrix<typename L::value> from, index columns,
-                   matrix<typename L::value> to) noexcept {
+                   Rows const& to) noexcept {
     index const rows = whole_tiles(c.count);
     for_tiles<L>(rows, columns, [&]<class Tile>(std::type_identity<Tile>, index i, index column) {
         Tile sum;
-        multiply_state<L>(c, x.from(i), by.from(0, column), channels, factors, i, sum);
+        multiply_state<L>(c, state, i, column, sum);
         if (pairs.data != nullptr) {
             index const keys = std::min<index>(rows, i + Tile::rows);
             sum.add(pairs.from(i), from.from(0, column), keys);
         }
-        sum.store(to.from(i, column));
+        to.leave(sum, i, column);
     });
 }
 
-/// to(j) = factors(j) x(j) by + sum_(i >= j) pairs(i, j) from(i), the pairs if there are any, and
-/// the first term times `carry` by column if that is given. With no x what is in `to` takes the
-/// place of the first term.
-template <class L>
-inline void scatter(chunk<L>& c, matrix<typename L::value> x, matrix<typename L::value> by,
-                    index channels, typename L::value const* factors,
-                    typename L::value const* carry, matrix<typename L::value> pairs,
-                    matrix<typename L::value> from, index columns,
-                    matrix<typename L::value> to) noexcept {
+/// to(j) = (x by)(j) + sum_(i >= j) pairs(i, j) from(i), the pairs if there are any. With no x what
+/// is in `to` takes the place of the first term.
+template <class L, class Rows>
+inline void scatter(chunk<L>& c, with_state<typename L::value> const& state,
+                    matrix<typename L::value> pairs, matrix<typename L::value> from, index columns,
+                    Rows const& to) noexcept {
     index const rows = whole_tiles(c.count);
     for_tiles<L>(rows, columns, [&]<class Tile>(std::type_identity<Tile>, index j, index column) {
         Tile sum;
-        if (x.data == nullptr) {
-            sum.load(to.from(j, column));
+        if (state.x.data == nullptr) {
+            to.load(sum, j, column);
         } else {
-            multiply_state<L>(c, x.from(j), by.from(0, column), channels, factors, j, sum);
-            if (carry != nullptr) {
-                sum.each([&](typename L::pack& term, int, int p) {
-                    term = term * L::load(carry + column + p * L::width);
-                });
-            }
+            multiply_state<L>(c, state, j, column, sum);
         }
         if (pairs.data != nullptr) {
             sum.add(pairs.from(j, j).turned(), from.from(j, column), rows - j);
         }
-        sum.store(to.from(j, column));
+        to.leave(sum, j, column);
     });
 }
 

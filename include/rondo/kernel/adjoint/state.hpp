@@ -93,36 +93,71 @@ inline void differentiate_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typenam
                                 head_state<typename L::value> const& d_state) noexcept {
     write_state<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state);
     a.turned_is_new = false;
-    if (!c.call->what.normalized) return;
-    for (index d = 0; d < c.depth; d += L::width) {
+}
+
+/// The same with a chunk's last readers, behind which it is brought to the reference in front of
+/// the chunk, dS = entry (carry dS + sum_i q_i dO_i^T). dS^T and, of a `state` that is given,
+///
+///     a.from_front(d) = sum_e S(d, e) dS(d, e),
+///
+/// what the state adds to the gradient of every log decay before it, are taken
+/// from what is in the first cache. All channels go into one when the gate has one.
+template <class L>
+inline void leave_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> queries,
+                        typename L::value const* carry, typename L::value const* entry,
+                        head_state<typename L::value> const& d_state,
+                        turned_state<typename L::value> const* state) noexcept {
+    using P = typename L::pack;
+    constexpr index side = std::max(tile_rows, L::width);
+    bool const normalized = c.call->what.normalized, enters = entry != a.ones;
+    P const zero = L::broadcast(typename L::value(0));
+    P total = zero;
+    for (index first = 0; first < c.depth; first += side) {
+        write_rows<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state, first,
+                      first + side);
+        for (index d = first; d < first + side; d += L::width) {
+            P product = state != nullptr && normalized
+                            ? L::load(state->normalizer + d) * L::load(d_state.normalizer + d)
+                            : zero;
+            for (index e = 0; e < c.width; e += L::width) {
+                P block[L::width];
+                RONDO_UNROLL
+                for (int i = 0; i < L::width; ++i) {
+                    auto* const at = d_state.s + (d + i) * d_state.row_step + e;
+                    block[i] = L::load(at);
+                    if (!enters) continue;
+                    block[i] = L::broadcast(entry[d + i]) * block[i];
+                    L::store(at, block[i]);
+                }
+                L::turn(block);
+                RONDO_UNROLL
+                for (int i = 0; i < L::width; ++i) {
+                    L::store(a.turned_gradient().at(e + i, d), block[i]);
+                    if (state == nullptr) continue;
+                    product = L::fma(L::load(state->rows().at(e + i, d)), block[i], product);
+                }
+            }
+            if (a.gates > 1) L::store(a.from_front + d, product);
+            total = total + product;
+        }
+    }
+    if (a.gates == 1) a.from_front[0] = L::sum(total);
+    a.turned_is_new = true;
+}
+
+/// The same of the normalizer's gradient, before that of S.
+template <class L>
+inline void differentiate_normalizer(chunk<L> const& c, adjoint_chunk<L> const& a,
+                                     matrix<typename L::value> queries,
+                                     typename L::value const* carry, typename L::value const* entry,
+                                     head_state<typename L::value> const& d_state) noexcept {
+    for (index d = 0; c.call->what.normalized && d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
         for (index i = 0; i < c.count; ++i) {
             sum = L::fma(L::broadcast(a.d_den[i]), L::load(queries.at(i, d)), sum);
         }
-        L::store(d_state.normalizer + d, sum);
+        L::store(d_state.normalizer + d, L::load(entry + d) * sum);
     }
-}
-
-/// a.from_end(d) = sum_e S(d, e) dS(d, e): what the state in front of the chunk adds to the
-/// gradient of every log decay before it. All channels into one when the gate has one.
-template <class L>
-inline void contract_states(chunk<L> const& c, adjoint_chunk<L>& a,
-                            turned_state<typename L::value> const& state,
-                            head_state<typename L::value> const& d_state) noexcept {
-    matrix<typename L::value> const turned = turn_gradient<L>(a, d_state);
-    auto const zero = L::broadcast(typename L::value(0));
-    bool const normalized = c.call->what.normalized;
-    auto total = zero;
-    for (index d = 0; d < c.depth; d += L::width) {
-        auto sum =
-            normalized ? L::load(state.normalizer + d) * L::load(d_state.normalizer + d) : zero;
-        for (index e = 0; e < c.width; ++e) {
-            sum = L::fma(L::load(state.rows().at(e, d)), L::load(turned.at(e, d)), sum);
-        }
-        if (a.gates > 1) L::store(a.from_end + d, sum);
-        total = total + sum;
-    }
-    if (a.gates == 1) a.from_end[0] = L::sum(total);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail
