@@ -69,6 +69,8 @@ public:
         // What a delta update does to a state is no factor of it, so its segments do not join.
         bool const joins = p.offsets.empty() && !Shape::delta;
         segments_ = joins ? segments_of(units_, p.length, resident()) : 1;
+        // To find what two segments begin with, a walk that only writes takes as long as both.
+        if (!Shape::reads && segments_ == 2) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
         }
@@ -154,10 +156,10 @@ private:
             launch(written, plan(records, false, true, with));
             dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
             join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(
-                c, plan(records, false, false, {}), !how.read && !Shape::keeps);
+                c, plan(records, false, false, {}), !how.read && Shape::reads);
             expect("launch of join_segments", cudaGetLastError());
         }
-        if (!how.read && !Shape::keeps) return;
+        if (!how.read && Shape::reads) return;
         launch(c, plan(records, true, false, with));
     }
 
@@ -193,19 +195,21 @@ private:
 };
 
 /// visit(a shape) for the extents of a call.
-template <class T, weighing Weigh, bool Marks = false, bool Keeps = false, class Visit>
+template <class T, weighing Weigh, bool Marks = false, keeping Keeping = keeping::nothing,
+          class Visit>
 inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
     constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks, Keeping>{});
     } else if (p.depth > 128) {
-        if constexpr (!Marks && !Keeps && (Weigh == weighing::none || Weigh == weighing::token)) {
+        constexpr bool plain = !Marks && Keeping == keeping::nothing;
+        if constexpr (plain && (Weigh == weighing::none || Weigh == weighing::token)) {
             visit(chunk_shape<T, Weigh, 256, columns, 8>{});
         }
     } else if (p.width <= 64) {
-        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks, Keeping>{});
     } else {
-        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks, Keeping>{});
     }
 }
 
@@ -244,15 +248,21 @@ inline void with_chunk_shape(detail::problem<float> const& p, Visit const& visit
                                   : with_decay<__half>(p, visit);
 }
 
-/// Whether the chunkwise kernel takes a call on the current device.
-inline bool chunks_fast(detail::problem<float> const& p) {
-    if (!chunks_suit(p)) return false;
-    int device = 0, room = 0, bytes = 0;
+/// Bytes of shared memory that a block may have on the current device.
+inline int shared_room() {
+    int device = 0, room = 0;
     expect("cudaGetDevice", cudaGetDevice(&device));
     expect("cudaDeviceGetAttribute",
            cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return room;
+}
+
+/// Whether the chunkwise kernel takes a call on the current device.
+inline bool chunks_fast(detail::problem<float> const& p) {
+    if (!chunks_suit(p)) return false;
+    int bytes = 0;
     with_chunk_shape(p, [&]<class Shape>(Shape) { bytes = chunk_shared_bytes<Shape>(p.k.ones); });
-    return bytes <= room;
+    return bytes <= shared_room();
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda
