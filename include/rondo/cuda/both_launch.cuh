@@ -88,8 +88,8 @@ template <class Visit>
 inline void with_both(cudaStream_t stream, detail::problem<float> const& p, Visit const& visit) {
     auto const with = [&]<class Keeping>(Keeping) { visit(both_launch<Keeping>(stream, p)); };
     p.o.kind == element::bfloat16
-        ? with_extents<__nv_bfloat16, weighing::token, false, true>(p, with)
-        : with_extents<__half, weighing::token, false, true>(p, with);
+        ? with_extents<__nv_bfloat16, weighing::token, false, keeping::alone>(p, with)
+        : with_extents<__half, weighing::token, false, keeping::alone>(p, with);
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -138,7 +138,7 @@ struct chunk_block {
     __device__ void load(int stage, pass const& how, int const* tokens, int count) const {
         portion<Shape::depth> const mine(tokens, count);
         int const of_depth = mine.known(int(c.depth));
-        if (!Shape::keeps && how.read) copy(q(stage), q_rows, mine, of_depth);
+        if (Shape::reads && how.read) copy(q(stage), q_rows, mine, of_depth);
         if (!how.write) return;
         if (!c.k.ones) copy(k(stage), k_rows, mine, of_depth);
         if constexpr (Shape::per_channel) {

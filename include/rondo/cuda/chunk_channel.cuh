@@ -84,7 +84,7 @@ private:
         }
         bool const several = __syncthreads_or(steep && last - first > 1);
         // Keys alone decay only as far as to their piece's end.
-        if (!Shape::keeps && several && __syncthreads_or(strong && last - first > 1)) return false;
+        if (Shape::reads && several && __syncthreads_or(strong && last - first > 1)) return false;
         if (thread == 0) b_.notes.one_piece = !several;
 #pragma unroll
         for (int m = 0; m < mine; ++m) {
@@ -151,7 +151,7 @@ private:
             sum = {sum.x + (inside ? g.x : 0), sum.y + (inside ? g.y : 0)};
             float2 const reader{power_of_2(fmaf(sum.x, log2_of_e, at.reader.x)),
                                 power_of_2(fmaf(sum.y, log2_of_e, at.reader.y))};
-            if (!Shape::keeps && how.read) {
+            if (Shape::reads && how.read) {
                 float2 x = unpack<T>(queries.get(i));
                 x = {x.x * reader.x, x.y * reader.y};
                 queries.set(i, inside ? pack<T>(x.x, x.y) : 0);
@@ -163,7 +163,7 @@ private:
                 key_readers.set(i, inside ? k : 0);
             }
             // Among readers a token's own decay counts for them (gate_shift).
-            float2 const from = Shape::keeps && b_.c.on_write ? before : sum;
+            float2 const from = !Shape::reads && b_.c.on_write ? before : sum;
             unsigned const k = pack<T>(y.x * power_of_2(fmaf(from.x, -log2_of_e, at.key.x)),
                                        y.y * power_of_2(fmaf(from.y, -log2_of_e, at.key.y)));
             keys.set(i, inside ? k : 0);

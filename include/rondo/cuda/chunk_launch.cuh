@@ -69,8 +69,8 @@ public:
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
         segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, resident()) : 1;
-        // Two blocks that walk their halves twice take as long as one.
-        constexpr index least = Shape::delta ? least_delta_segments : Shape::keeps ? 3 : 2;
+        // To find what two segments begin with, a walk that only writes takes as long as both.
+        constexpr index least = Shape::delta ? least_delta_segments : Shape::reads ? 2 : 3;
         if (segments_ < least) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
@@ -174,11 +174,12 @@ private:
         if (how.write) {
             call<float> written = c;
             written.passes[0].read = false;
-            if (Shape::writing::keeps && !Shape::keeps) written.scale = 1;  // readers apply it
+            // Readers apply the scale, where others only write.
+            if (Shape::reads && !Shape::writing::reads) written.scale = 1;
             launch<typename Shape::writing>(written, plan(records, false, true, with));
-            join(c, records, !how.read && !Shape::keeps);
+            join(c, records, !how.read && Shape::reads);
         }
-        if (!how.read && !Shape::keeps) return;
+        if (!how.read && Shape::reads) return;
         launch(c, plan(records, true, false, with));
     }
 
@@ -227,19 +228,21 @@ private:
 };
 
 /// visit(a shape) for the extents of a call.
-template <class T, weighing Weigh, bool Marks = false, bool Keeps = false, class Visit>
+template <class T, weighing Weigh, bool Marks = false, keeping Keeping = keeping::nothing,
+          class Visit>
 inline void with_extents(detail::problem<float> const& p, Visit const& visit) {
     constexpr int columns = warp_columns_of_chunk;
     if (p.depth <= 64) {
-        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 64, columns, 4, false, Marks, Keeping>{});
     } else if (p.depth > 128) {
-        if constexpr (!Marks && !Keeps && (Weigh == weighing::none || Weigh == weighing::token)) {
+        constexpr bool plain = !Marks && Keeping == keeping::nothing;
+        if constexpr (plain && (Weigh == weighing::none || Weigh == weighing::token)) {
             visit(chunk_shape<T, Weigh, 256, columns, 8>{});
         }
     } else if (p.width <= 64) {
-        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 4, false, Marks, Keeping>{});
     } else {
-        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks, Keeps>{});
+        visit(chunk_shape<T, Weigh, 128, columns, 8, false, Marks, Keeping>{});
     }
 }
 
@@ -278,15 +281,21 @@ inline void with_chunk_shape(detail::problem<float> const& p, Visit const& visit
                                   : with_decay<__half>(p, visit);
 }
 
-/// Whether the chunkwise kernel takes a call on the current device.
-inline bool chunks_fast(detail::problem<float> const& p) {
-    if (!chunks_suit(p)) return false;
-    int device = 0, room = 0, bytes = 0;
+/// Bytes of shared memory that a block may have on the current device.
+inline int shared_room() {
+    int device = 0, room = 0;
     expect("cudaGetDevice", cudaGetDevice(&device));
     expect("cudaDeviceGetAttribute",
            cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return room;
+}
+
+/// Whether the chunkwise kernel takes a call on the current device.
+inline bool chunks_fast(detail::problem<float> const& p) {
+    if (!chunks_suit(p)) return false;
+    int bytes = 0;
     with_chunk_shape(p, [&]<class Shape>(Shape) { bytes = chunk_shared_bytes<Shape>(p.k.ones); });
-    return bytes <= room;
+    return bytes <= shared_room();
 }
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -281,7 +281,7 @@ template <class Shape>
 __device__ inline void weigh_values(chunk_block<Shape> const& b, int stage, int step,
                                     left_operand& values) {
     using T = typename Shape::element_type;
-    float const scale = Shape::keeps ? b.c.scale : 1;
+    float const scale = Shape::reads ? 1 : b.c.scale;
     float2 w[2] = {{scale, scale}, {scale, scale}};
     if constexpr (Shape::weigh == weighing::token) {
         float const* const left = b.notes.tokens[stage].write + 16 * step + b.lane % 4 * 2;
@@ -318,7 +318,7 @@ __device__ inline void write_state(chunk_block<Shape> const& b, int stage, int c
             for (int m = 0; m < blocks; ++m) {
                 auto& x = values[part][m];
                 x = values_of(m, step, part);
-                if constexpr (Shape::weigh == weighing::token || Shape::keeps) {
+                if constexpr (Shape::weigh == weighing::token || !Shape::reads) {
                     weigh_values(b, stage, step, x);
                 }
             }

@@ -82,15 +82,19 @@ template <class Shape>
 struct segment_factors {
     float before, own, max;
 
-    __device__ segment_factors(float earlier, float const* record, int d) {
+    /// What a record has of a channel: its maximum or its decay.
+    static __device__ float read(float const* record, int d) {
+        using parts = chunk_record<Shape>;
+        return record[(Shape::weigh == weighing::additive ? parts::max : parts::decay) + d];
+    }
+    __device__ segment_factors(float earlier, float mine) {
         if constexpr (Shape::weigh == weighing::additive) {
-            float const mine = record[chunk_record<Shape>::max + d];
             max = fmaxf(earlier, mine);
             float const reference = max == -HUGE_VALF ? 0 : max;
             before = __expf(earlier - reference);
             own = __expf(mine - reference);
         } else {
-            before = record[chunk_record<Shape>::decay + d];
+            before = mine;
             own = 1;
             max = earlier;
         }
@@ -128,7 +132,7 @@ __global__ void __launch_bounds__(Shape::threads)
                     r[record::normalizer_in + d] = n;
                 }
                 if (!total && s + 1 == plan.segments) break;
-                segment_factors<Shape> const f(max, r, d);
+                segment_factors<Shape> const f(max, segment_factors<Shape>::read(r, d));
                 max = f.max;
                 sum = f.before * sum + f.own * r[record::sum + d];
                 n = f.before * n + f.own * r[record::normalizer + d];
@@ -154,16 +158,29 @@ __global__ void __launch_bounds__(Shape::threads)
     };
     float4 x{incoming(0), incoming(1), incoming(2), incoming(3)};
     float max[2] = {max_in(d), max_in(d + 1)};
-    for (int s = 0; s < plan.segments; ++s) {
-        float* const r = records + index(s) * record::size;
-        float4* const place = record::quad(r, number, int(threadIdx.x));
-        float4 const own = *place;
-        if (!total) *place = x;
-        if (!total && s + 1 == plan.segments) break;
-        segment_factors<Shape> const f(max[0], r, d), g(max[1], r, d + 1);
-        max[0] = f.max, max[1] = g.max;
-        x = {f.before * x.x + f.own * own.x, g.before * x.y + g.own * own.y,
-             f.before * x.z + f.own * own.z, g.before * x.w + g.own * own.w};
+    // Some segments are on their way at a time: one after the other they would wait for memory.
+    constexpr int together = 4;
+    for (int first = 0; first < plan.segments; first += together) {
+        float4 own[together];
+        float mine[together][2];
+        auto const at = [&](int i) { return records + index(first + i) * record::size; };
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (first + i >= plan.segments) break;
+            own[i] = *record::quad(at(i), number, int(threadIdx.x));
+            mine[i][0] = segment_factors<Shape>::read(at(i), d);
+            mine[i][1] = segment_factors<Shape>::read(at(i), d + 1);
+        }
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (first + i >= plan.segments) break;
+            if (!total) *record::quad(at(i), number, int(threadIdx.x)) = x;
+            if (!total && first + i + 1 == plan.segments) break;
+            segment_factors<Shape> const f(max[0], mine[i][0]), g(max[1], mine[i][1]);
+            max[0] = f.max, max[1] = g.max;
+            x = {f.before * x.x + f.own * own[i].x, g.before * x.y + g.own * own[i].y,
+                 f.before * x.z + f.own * own[i].z, g.before * x.w + g.own * own[i].w};
+        }
     }
     for (int s = 0; total && s < plan.segments; ++s) {
         *record::quad(records + index(s) * record::size, number, int(threadIdx.x)) = x;

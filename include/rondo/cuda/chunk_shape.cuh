@@ -10,15 +10,20 @@ namespace rondo::inline RONDO_ISA::cuda {
 /// How a decay weighs: not at all, once a token, or once a channel in one of two ways.
 enum class weighing : unsigned char { none, token, channel, additive };
 
+/// What a walk keeps of the states in front of its chunks (chunk_keep.cuh): nothing, all of them
+/// beside its outputs, or them alone, reading nothing.
+enum class keeping : unsigned char { nothing, beside, alone };
+
 /// Sizes of one instantiation. A warp owns `Columns` columns of the state for all of its rows, in
 /// registers, so that the state never meets memory. `Marks`: leaves what gradients of log decays
-/// need (adjoint/marks.cuh). `Keeps`: reads nothing, but keeps its states (chunk_keep.cuh).
+/// need (adjoint/marks.cuh).
 template <class Element, weighing Weighing, int Depth, int Columns, int Warps, bool Delta = false,
-          bool Marks = false, bool Keeps = false>
+          bool Marks = false, keeping Keeping = keeping::nothing>
 struct chunk_shape {
     using element_type = Element;
     static constexpr weighing weigh = Weighing;
-    static constexpr bool marks = Marks, keeps = Keeps;
+    static constexpr bool marks = Marks, keeps = Keeping != keeping::nothing;
+    static constexpr bool reads = Keeping != keeping::alone;
     static constexpr bool both = false;  // reads what a walk back kept, too (chunk_both.cuh)
     using writing = chunk_shape;         // leaves the states of segments that this one starts from
     static constexpr int rows = 64;      // tokens of a chunk
@@ -46,8 +51,8 @@ struct chunk_shape {
 
     // One stage of tiles, twice: one is computed on while the other arrives.
     static constexpr int depth_bytes = rows * Depth * 2, width_bytes = rows * width * 2;
-    static constexpr int score_bytes = Keeps ? 0 : rows * rows * 2;
-    static constexpr int query_bytes = Keeps ? 0 : depth_bytes;
+    static constexpr int score_bytes = reads ? rows * rows * 2 : 0;
+    static constexpr int query_bytes = reads ? depth_bytes : 0;
     static constexpr int stage_bytes =
         query_bytes + depth_bytes * (per_channel ? 2 : 1) + width_bytes + (Delta ? score_bytes : 0);
 

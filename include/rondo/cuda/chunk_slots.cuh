@@ -20,6 +20,9 @@ struct chunk_slots {
     /// The sequence of a slot, or the one behind whose last chunk it lies.
     template <class A>
     static __device__ index sequence_of(call<A> const& c, index slot, int rows) {
+        if (c.offsets == nullptr) {
+            return unsigned(slot) / unsigned((c.length + rows - 1) / rows);
+        }
         index low = 0, high = c.sequences;  // first(low) <= slot
         while (high - low > 1) {
             index const middle = (low + high) / 2;

@@ -128,7 +128,7 @@ private:
             if (next > 0) {
                 b_.load(stage ^ 1, how, order.tokens(number + 1), next);
                 load_solved(stage ^ 1, first, number + 1);
-                if (!Shape::keeps && how.accumulate)
+                if (Shape::reads && how.accumulate)
                     b_.expect_partial(order.tokens(number + 1), next);
             }
             tokens_.load(order.tokens(number + 1), next);
@@ -257,7 +257,7 @@ private:
 
     __device__ void map(pass const& how, int stage) const {
         if (c_.feature == feature_kind::identity) return;
-        if (!Shape::keeps && how.read) b_.map(b_.q(stage));
+        if (Shape::reads && how.read) b_.map(b_.q(stage));
         if (how.write) b_.map(b_.k(stage));
         __syncthreads();
     }
@@ -277,7 +277,7 @@ private:
             write(how, last, stage,
                   [&](int m, int step, int part) { return updates.left(m, step, part == 1); });
         } else {
-            if constexpr (!Shape::keeps) {
+            if constexpr (Shape::reads) {
                 auto const pair = [&](right_operand(&to)[2], int m, int step, int) {
                     b_.v(stage).right(to, b_.warp * blocks + m, step, lane);
                 };

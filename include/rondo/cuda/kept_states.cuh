@@ -24,12 +24,12 @@ template <class T, class Visit>
 inline void with_keeping_decay(detail::problem<float> const& p, Visit const& visit) {
     if (p.what.per_channel()) {
         if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-            with_extents<T, weighing::channel, false, true>(p, visit);
+            with_extents<T, weighing::channel, false, keeping::alone>(p, visit);
         }
     } else if (p.what.gated()) {
-        with_extents<T, weighing::token, false, true>(p, visit);
+        with_extents<T, weighing::token, false, keeping::alone>(p, visit);
     } else {
-        with_extents<T, weighing::none, false, true>(p, visit);
+        with_extents<T, weighing::none, false, keeping::alone>(p, visit);
     }
 }
 

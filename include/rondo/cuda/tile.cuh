@@ -258,6 +258,12 @@ __device__ inline void copy_ahead(unsigned to, std::byte const* from, bool prese
                  : "r"(to), "l"(from), "r"(bytes)
                  : "memory");
 }
+/// Leaves a pair in device memory, where this kernel does not read it, or nothing.
+__device__ inline void store_if(bool present, std::byte* to, unsigned x) {
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %2, 0; @p st.global.b32 [%0], %1; }"
+                 :
+                 : "l"(to), "r"(x), "r"(int(present)));
+}
 /// Leaves neighbours in device memory, or nothing.
 __device__ inline void store_if(bool present, std::byte* to, unsigned const (&x)[2]) {
     asm volatile("{ .reg .pred p; setp.ne.b32 p, %3, 0; @p st.global.v2.b32 [%0], {%1,%2}; }"

@@ -4,6 +4,9 @@
 /// l_t), so that dq, dk' and dv are that decay's, and
 ///
 ///     dk = dk' p,   dz_j = k'_j dk'_j + p_j L_j,   L_j = -q_j dq_j + exp(g_(j+1)) L_(j+1).
+///
+/// A chunk's end n hands exp(g_(n+1)) L_(n+1) to the tokens before it, each of which takes
+/// exp(z_j - l_n) of that.
 #pragma once
 
 #include <rondo/cuda/adjoint/channels.cuh>
@@ -11,133 +14,219 @@
 
 namespace rondo::inline RONDO_ISA::cuda {
 
-/// Places of a thread, which walks them for one channel.
-inline constexpr int prefix_segment = 64;
-
 /// What the kernels share; dense rows by token, [token, head, depth].
 struct prefix_call {
     call<float> c;
-    tensor weight, key, gate, d_key;  // p, k', g and dk', in bfloat16
-    tensor d_k, d_gate;               // the user's
-    float2* sums;                     // [sequence, head, segment, depth]: maximum and sum of exp(z)
-    float const *of_q, *of_k;         // q dq, k' dk'
-    float2* behind;                   // [..]: the decay over a segment, and what it leaves of L
+    tensor weight, key, gate;  // p, k' and g, in bfloat16
+    tensor d_gate;             // the user's
+    float2* sums;    // [sequence, head, chunk, depth]: maximum and sum of exp(z) before it
+    float2* behind;  // [..]: the decay over a chunk and what it hands on, then what it is handed
     index segments;
 };
 
-/// One channel of one segment.
+/// Two neighbouring channels of one chunk.
 struct prefix_place {
+    static constexpr int rows = most_chunk_rows;
     prefix_call const& w;
-    index unit, segment, d;
+    index pairs, unit, segment, pair;
     bool inside;
     location where;
-    index first, end;
+    index first;
+    int count;
 
     __device__ explicit prefix_place(prefix_call const& call) : prefix_place(call, item()) {}
     __device__ prefix_place(prefix_call const& call, index number)
         : w(call),
-          unit(number / call.c.depth / call.segments),
-          segment(number / call.c.depth % call.segments),
-          d(number % call.c.depth),
+          pairs(call.c.depth / 2),
+          unit(number / pairs / call.segments),
+          segment(number / pairs % call.segments),
+          pair(number % pairs),
           inside(unit < call.c.sequences * call.c.heads),
           where(call.c, inside ? unit / call.c.heads : 0, inside ? unit % call.c.heads : 0),
-          first(segment * prefix_segment),
-          end(first + prefix_segment < where.length ? first + prefix_segment : where.length) {}
+          first(segment * rows),
+          count(where.length < first          ? 0
+                : where.length < first + rows ? int(where.length - first)
+                                              : rows) {}
     static __device__ index item() { return index(blockIdx.x) * blockDim.x + threadIdx.x; }
 
-    __device__ index slot(index of_segment) const {
-        return (unit * w.segments + of_segment) * w.c.depth + d;
+    __device__ float2* slot(float2* x) const {
+        return x + (unit * w.segments + segment) * w.c.depth + 2 * pair;
     }
-    __device__ index token(index place) const {
-        return token_at(w.c.passes[0], place, where.length);
-    }
-    __device__ float get(tensor const& x, index token) const {
-        return load<float>(where.key_side(x, token) + d * x.channel, x.kind);
-    }
-    __device__ void set(tensor const& x, index token, float value) const {
-        store(where.key_side(x, token) + d * x.channel, x.kind, value);
-    }
-    /// The entry of an array of floats.
-    __device__ index entry(index token) const {
-        index const row = where.batch * w.c.length + where.first + token;
-        return (row * w.c.heads + where.head) * w.c.depth + d;
+    /// The rows of a tensor by place.
+    struct rows_by_place {
+        std::byte* first;
+        index step;
+        __device__ unsigned& operator[](int row) const {
+            return *reinterpret_cast<unsigned*>(first + row * step);
+        }
+    };
+    __device__ rows_by_place of(tensor const& x) const {
+        bool const back = w.c.passes[0].reversed;
+        index const token = back ? where.length - 1 - first : first;
+        return {where.key_side(x, token) + pair * 4, back ? -x.time : x.time};
     }
 };
 
-/// The sum of a segment's own tokens.
+/// The sum of a chunk's own tokens.
 static __global__ void sum_prefixes(prefix_call const __grid_constant__ w) {
     prefix_place const at(w);
     if (!at.inside) return;
-    window_sum own;
-    for (index place = at.first; place < at.end; ++place) {
-        own.join(at.get(w.c.gate, at.token(place)), 1);
+    auto const logits = at.of(w.c.gate);
+    window_sum x, y;
+    constexpr int together = 16;
+    for (int row = 0; row < at.count; row += together) {
+        float2 z[together];
+        float2 max{-HUGE_VALF, -HUGE_VALF}, sum{0, 0};
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            z[i] = {-HUGE_VALF, -HUGE_VALF};
+            if (row + i < at.count) z[i] = unpack<__nv_bfloat16>(logits[row + i]);
+        }
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            max = {fmaxf(max.x, z[i].x), fmaxf(max.y, z[i].y)};
+        }
+        float2 const from{max.x == -HUGE_VALF ? 0 : max.x, max.y == -HUGE_VALF ? 0 : max.y};
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            sum.x += power_of_2(log2_of_e * (z[i].x - from.x));
+            sum.y += power_of_2(log2_of_e * (z[i].y - from.y));
+        }
+        x.join(max.x, sum.x), y.join(max.y, sum.y);
     }
-    w.sums[at.slot(at.segment)] = {own.max, own.sum};
+    float2* const to = at.slot(w.sums);
+    to[0] = {x.max, x.sum}, to[1] = {y.max, y.sum};
 }
 
-/// Leaves p, k' and g. Masked tokens in front of all others neither decay nor count.
+/// visit(every chunk's entry) of one channel, from the first or from the last one on
+template <class Visit>
+__device__ inline void for_chunks(prefix_call const& w, float2* from, bool back,
+                                  Visit const& visit) {
+    index const channel = prefix_place::item(), unit = channel / w.c.depth;
+    if (unit >= w.c.sequences * w.c.heads) return;
+    float2* const first = from + unit * w.segments * w.c.depth + channel % w.c.depth;
+    location const where(w.c, unit / w.c.heads, unit % w.c.heads);
+    index const chunks = (where.length + prefix_place::rows - 1) / prefix_place::rows;
+    constexpr int together = 8;
+    for (index s = 0; s < chunks; s += together) {
+        float2 x[together];
+        auto const place = [&](int i) {
+            return first + (back ? chunks - 1 - s - i : s + i) * w.c.depth;
+        };
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (s + i < chunks) x[i] = *place(i);
+        }
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (s + i < chunks) *place(i) = visit(x[i]);
+        }
+    }
+}
+static __global__ void join_prefixes(prefix_call const __grid_constant__ w) {
+    window_sum all;
+    for_chunks(w, w.sums, false, [&](float2 own) {
+        float2 const before{all.max, all.sum};
+        all.join(own.x, own.y);
+        return before;
+    });
+}
+static __global__ void join_behind(prefix_call const __grid_constant__ w) {
+    float all = 0;
+    for_chunks(w, w.behind, true, [&](float2 own) {
+        float const behind = all;
+        all = own.x * all + own.y;
+        return float2{own.x, behind};
+    });
+}
+
+/// l of one channel as the largest logit so far and what is above it: neither a logit of 1e4 nor a
+/// long sequence loses digits.
+struct prefix_level {
+    float max, above;
+
+    __device__ explicit prefix_level(float2 const& sum) : max(sum.x), above(logf(sum.y)) {}
+
+    /// Takes a logit: p and g. Masked tokens neither decay nor count.
+    __device__ float2 take(float z) {
+        if (z == -HUGE_VALF) return {0, 0};
+        if (max == -HUGE_VALF) {
+            max = z, above = 0;
+            return {1, -HUGE_VALF};
+        }
+        float const over = (z - max) - above, u = power_of_2(-log2_of_e * fabsf(over));
+        float const share = reciprocal(1 + u);
+        float const more = u < 0.01F ? u * (1 - u * (0.5F - u * (1.F / 3))) : __logf(1 + u);
+        bool const higher = over > 0;
+        max = higher ? z : max;
+        above = higher ? more : above + more;
+        return {higher ? share : u * share, higher ? -over - more : -more};
+    }
+};
+
+/// Leaves p, k' and g.
 static __global__ void weigh_prefixes(prefix_call const __grid_constant__ w) {
     prefix_place const at(w);
-    if (!at.inside) return;
-    window_sum sum;
-    for (index s = 0; s < at.segment && at.first < at.end; ++s) {
-        float2 const x = w.sums[at.slot(s)];
-        sum.join(x.x, x.y);
-    }
-    for (index place = at.first; place < at.end; ++place) {
-        index const token = at.token(place);
-        window_sum const before = sum;
-        float const z = at.get(w.c.gate, token);
-        sum.join(z, 1);
-        bool const empty = sum.max == -HUGE_VALF;
-        float const weight = empty ? 0 : sum.weight(z) / sum.sum;
-        float const carried = before.sum * expf(before.max - sum.max) / sum.sum;
-        at.set(w.weight, token, weight);
-        if (!w.c.k.ones) at.set(w.key, token, at.get(w.c.k, token) * weight);
-        at.set(w.gate, token, empty ? 0 : logf(carried));
-    }
-}
-
-/// What a segment's own tokens leave of L in front of it.
-static __global__ void sum_behind(prefix_call const __grid_constant__ w) {
-    prefix_place const at(w);
-    if (!at.inside) return;
-    float decay = 1, sum = 0;
-    for (index place = at.end; place-- > at.first;) {
-        index const token = at.token(place);
-        float const factor = expf(at.get(w.gate, token));
-        sum = factor * (sum - w.of_q[at.entry(token)]);
-        decay *= factor;
-    }
-    w.behind[at.slot(at.segment)] = {decay, sum};
-}
-
-/// Leaves the user's gradients.
-static __global__ void leave_prefixes(prefix_call const __grid_constant__ w) {
-    prefix_place const at(w);
-    if (!at.inside || at.first >= at.end) return;
-    float sum = 0;  // exp(g_(j+1)) L_(j+1)
-    index const segments = w.d_gate.data == nullptr ? 0 : (at.where.length - 1) / prefix_segment;
-    for (index s = segments; s > at.segment; --s) {
-        float2 const x = w.behind[at.slot(s)];
-        sum = x.x * sum + x.y;
-    }
-    for (index place = at.end; place-- > at.first;) {
-        index const token = at.token(place), entry = at.entry(token);
-        float const weight = at.get(w.weight, token);
-        if (w.d_gate.data != nullptr) {
-            sum -= w.of_q[entry];
-            at.set(w.d_gate, token, w.of_k[entry] + weight * sum);
+    if (!at.inside || at.count == 0) return;
+    auto const logits = at.of(w.c.gate), keys = at.of(w.c.k);
+    auto const weight = at.of(w.weight), key = at.of(w.key), gate = at.of(w.gate);
+    float2 const* const sums = at.slot(w.sums);
+    prefix_level x(sums[0]), y(sums[1]);
+    constexpr int together = 8;
+    for (int row = 0; row < at.count; row += together) {
+        unsigned z[together], k[together] = {};
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            int const known = row + i < at.count ? row + i : at.count - 1;
+            z[i] = logits[known];
+            if (!w.c.k.ones) k[i] = keys[known];
         }
-        if (w.d_k.data != nullptr) at.set(w.d_k, token, at.get(w.d_key, token) * weight);
-        sum *= expf(at.get(w.gate, token));
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            if (row + i >= at.count) break;
+            float2 const both = unpack<__nv_bfloat16>(z[i]);
+            float2 const a = x.take(both.x), b = y.take(both.y);
+            weight[row + i] = pack<__nv_bfloat16>(a.x, b.x);
+            gate[row + i] = pack<__nv_bfloat16>(a.y, b.y);
+            if (w.c.k.ones) continue;
+            float2 const own = unpack<__nv_bfloat16>(k[i]);
+            key[row + i] = pack<__nv_bfloat16>(own.x * a.x, own.y * b.x);
+        }
+    }
+}
+
+/// Adds what later chunks hand to the logits of a chunk.
+static __global__ void add_behind(prefix_call const __grid_constant__ w) {
+    prefix_place const at(w);
+    if (!at.inside || at.first + at.count >= at.where.length) return;
+    auto const logits = at.of(w.c.gate), to = at.of(w.d_gate);
+    float2 const* const handed = at.slot(w.behind);
+    float2 const* const sums = at.slot(w.sums) + w.c.depth;  // up to the chunk's end
+    float2 const l[2] = {sums[0], sums[1]};
+    auto const share = [&](float handed_on, float2 const& sum) {
+        return sum.x == -HUGE_VALF ? 0 : handed_on / sum.y;
+    };
+    float2 const factor{share(handed[0].y, l[0]), share(handed[1].y, l[1])};
+    float2 const from{l[0].x == -HUGE_VALF ? 0 : l[0].x, l[1].x == -HUGE_VALF ? 0 : l[1].x};
+    constexpr int together = 8;
+#pragma unroll 1
+    for (int row = 0; row < prefix_place::rows; row += together) {
+        unsigned z[together], sum[together];
+#pragma unroll
+        for (int i = 0; i < together; ++i) z[i] = logits[row + i], sum[i] = to[row + i];
+#pragma unroll
+        for (int i = 0; i < together; ++i) {
+            float2 const x = unpack<__nv_bfloat16>(z[i]), y = unpack<__nv_bfloat16>(sum[i]);
+            to[row + i] =
+                pack<__nv_bfloat16>(y.x + factor.x * power_of_2(log2_of_e * (x.x - from.x)),
+                                    y.y + factor.y * power_of_2(log2_of_e * (x.y - from.y)));
+        }
     }
 }
 
 /// One call of `backward`.
 ///
-/// Scratch: p, k', g and dk' in bfloat16, and with the gradient of the logits a float for each
-/// entry of q and k.
+/// Scratch: p, k' and g in bfloat16, and two pairs of floats for every 64 entries of them.
 template <class A>
 class prefix_adjoint {
     using problem = detail::problem<A>;
@@ -149,15 +238,14 @@ public:
         plain.what.decay = decay_kind::vector;
         // Until there is scratch, other memory stands for it.
         plain.k = plain.gate = dense_rows(p_, p_.v.data, p_.heads);
-        if (from.wants_gate() || !from.d_k.empty()) inner_.d_k = plain.k;
-        inner_.d_gate = {};
     }
 
     bool fits() const {
         auto const& what = p_.what;
         bool const states = p_.in.s != nullptr || from_.d_out.s != nullptr || !from_.d_in.empty();
         return what.decay == decay_kind::additive && !what.bidirectional() && !states &&
-               (!from_.wants_gate() || !from_.d_q.empty()) &&
+               in_pieces(p_.gate, element::bfloat16) &&
+               (p_.k.ones || in_pieces(p_.k, element::bfloat16)) &&
                channel_adjoint(stream_, inner_).fits();
     }
 
@@ -169,43 +257,42 @@ public:
 
     void operator()() {
         plan const parts = planned();
-        bool const gates = from_.wants_gate(), keys = !p_.k.ones;
         prefix_call w{};
         w.segments = parts.segments;
-        index const items = p_.sequences * p_.heads * w.segments * p_.depth;
         scratch const memory(stream_, parts.all.bytes);
         auto const at = [&](std::size_t offset) {
             return dense_rows(p_, memory.at<std::byte>(offset), p_.heads);
         };
-        w.weight = at(parts.weight), w.gate = at(parts.gate), w.d_key = at(parts.d_key);
-        w.key = keys ? at(parts.key) : w.weight;
-        w.d_k = from_.d_k, w.d_gate = from_.d_gate;
+        w.weight = at(parts.weight), w.gate = at(parts.gate), w.d_gate = from_.d_gate;
+        w.key = p_.k.ones ? w.weight : at(parts.key);
         w.sums = memory.at<float2>(parts.sums), w.behind = memory.at<float2>(parts.behind);
-        w.of_q = memory.at<float>(parts.of_q), w.of_k = memory.at<float>(parts.of_k);
         inner_.call.k = w.key, inner_.call.gate = w.gate;
-        if (!inner_.d_k.empty()) inner_.d_k = w.d_key;
 
         prepared<float> ready(stream_, p_, 1);
         ready.for_each_launch([&](call<float> const& c) { w.c = c; });
-        auto const launch = [&](char const* name, void (*kernel)(prefix_call)) {
+        index const channels = p_.sequences * p_.heads * p_.depth;
+        auto const launch = [&](char const* name, void (*kernel)(prefix_call), index items) {
             constexpr int threads = 128;
             kernel<<<unsigned((items + threads - 1) / threads), threads, 0, stream_>>>(w);
             expect(name, cudaGetLastError());
         };
-        launch("launch of sum_prefixes", sum_prefixes);
-        launch("launch of weigh_prefixes", weigh_prefixes);
+        index const pairs = channels / 2 * w.segments;
+        launch("launch of sum_prefixes", sum_prefixes, pairs);
+        launch("launch of join_prefixes", join_prefixes, channels);
+        launch("launch of weigh_prefixes", weigh_prefixes, pairs);
         channel_adjoint walks(stream_, inner_);
-        if (gates) walks.leave_products(memory.at<float>(parts.of_q), memory.at<float>(parts.of_k));
+        walks.weighed_by(w.weight, w.behind, w.segments);
         walks();
-        if (gates) launch("launch of sum_behind", sum_behind);
-        if (!inner_.d_k.empty()) launch("launch of leave_prefixes", leave_prefixes);
+        if (!from_.wants_gate()) return;
+        launch("launch of join_behind", join_behind, channels);
+        launch("launch of add_behind", add_behind, pairs);
     }
 
 private:
     /// Where the parts of the memory are.
     struct plan {
         layout all;
-        std::size_t weight, key, gate, d_key, sums, behind, of_q, of_k;
+        std::size_t weight, key, gate, sums, behind;
         index segments;
     };
     plan planned() const {
@@ -214,17 +301,14 @@ private:
         index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
         index const entries = tokens * p_.heads * p_.depth;
         plan x{};
-        x.segments = (longest + prefix_segment - 1) / prefix_segment;
+        x.segments = (longest + prefix_place::rows - 1) / prefix_place::rows;
         index const items = p_.sequences * p_.heads * x.segments * p_.depth;
         auto const take = [&](index count, std::size_t size, bool needed = true) {
             return x.all.take(needed ? std::size_t(count) * size : 0);
         };
-        bool const gates = from_.wants_gate();
         x.weight = take(entries, 2), x.key = take(entries, 2, !p_.k.ones);
-        x.gate = take(entries, 2), x.d_key = take(entries, 2);
+        x.gate = take(entries, 2);
         x.sums = take(items, sizeof(float2)), x.behind = take(items, sizeof(float2));
-        x.of_q = take(entries, sizeof(float), gates);
-        x.of_k = take(entries, sizeof(float), gates);
         return x;
     }
 
