@@ -184,6 +184,24 @@ TEST_CASE("gradients as training asks for them: 16 bits, no states") {
     }
 }
 
+TEST_CASE("the gradient of a state handed back does not count times the scale") {
+    if (!present()) return;
+    for (gradient_row const& s : gradient_rows()) {
+        bool const token = s.op.decay == oracle::decay::none ||
+                           s.op.decay == oracle::decay::constant ||
+                           s.op.decay == oracle::decay::scalar;
+        if (!token || s.op.update == oracle::update::delta || !oracle::has_state(s.op)) continue;
+        random r("cuda scaled gradients " + s.name);
+        for (auto [T, D, E] : {std::array<index, 3>{130, 64, 64}, {97, 128, 72}}) {
+            auto p = support::random_problem(r, s.op, {1, 2, 2, T, D, E}, gates::mild);
+            p.in = support::random_state(r, s.op, p.n);
+            p.scale = 0.3;
+            p.eps = 1e-3;
+            check(s, p, support::random_gradient_call(r, p), {element::bfloat16, memory::bthd});
+        }
+    }
+}
+
 TEST_CASE("gradients of sequences long enough for several blocks to share them") {
     if (!present()) return;
     for (gradient_row const& s : gradient_rows()) {

@@ -299,7 +299,7 @@ private:
             decays.known[i] = row < count_;
             if (!decays.known[i]) continue;
             decays.tokens[i] = tokens_[row];
-            decays.gates[i] = load<float>(b_.gate_rows[tokens_[row]], c_.gate.kind);
+            decays.gates[i] = cuda::load<float>(b_.gate_rows[tokens_[row]], c_.gate.kind);
             // As written for readers in the chunk: all but as readers and from dS'.
             float const written = terms_.keys[row] - terms_.reading_keys[row] - terms_.behind[row];
             decays.up_to[i] = terms_.queries[row] + terms_.reading_keys[row] - written;
