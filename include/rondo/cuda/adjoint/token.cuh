@@ -4,6 +4,7 @@
 /// one block a chunk makes all gradients of these, no block waiting for another.
 #pragma once
 
+#include <rondo/cuda/adjoint/call.cuh>
 #include <rondo/cuda/adjoint/token_products.cuh>
 #include <rondo/cuda/kept_states.cuh>
 
@@ -126,12 +127,9 @@ private:
     }
 
     bool has_room() const {
-        int device = 0, room = 0, bytes = 0;
-        expect("cudaGetDevice", cudaGetDevice(&device));
-        expect("cudaDeviceGetAttribute",
-               cudaDeviceGetAttribute(&room, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+        int bytes = 0;
         with_side([&]<class Shape>(Shape) { bytes = chunk_shared_bytes<Shape>(false); });
-        return bytes <= room;
+        return bytes <= shared_room();
     }
 
     template <class Shape>
