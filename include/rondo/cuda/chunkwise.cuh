@@ -225,7 +225,8 @@ private:
                channels_.weigh(stage, how, first, last);
     }
 
-    /// One chunk: whole, but for gates of too wide a range token by token.
+    /// One chunk: whole, but where gates have too wide a range in windows that have not; of a delta
+    /// update, which is solved for all of a chunk, token by token.
     __device__ void advance(pass const& how, int const* tokens, int count, int stage) {
         map(how, stage);
         int size = count;
@@ -236,12 +237,14 @@ private:
                     continue;
                 }
             } else if (!weigh(how, first, first + size, stage)) {
-                size = 1;
+                size = Shape::delta ? 1 : size / 2;
                 continue;
             }
             take(how, tokens, count, first, first + size, stage);
             first += size;
             if (first == count) break;
+            int const left = count - first;
+            size = Shape::delta ? 1 : 2 * size < left ? 2 * size : left;
             reload(how, tokens, count, stage);
         }
     }
