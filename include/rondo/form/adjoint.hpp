@@ -25,7 +25,7 @@ public:
         bool queries = false, written = false;
     };
 
-    /// S is turned, but not with the delta rule, whose solve reads it by rows.
+    /// S is turned.
     adjoint_form(chunk<L>& c, adjoint_chunk<L>& a, site<A> const& where, pass const& how,
                  head_state<A> const& state, head_state<A> const& d_state, begun add) noexcept
         : c_(c),
@@ -37,17 +37,12 @@ public:
           d_state_(d_state),
           add_(add) {}
 
-    /// The same state by columns, with the delta rule as turn_delta_state left it.
+    /// The same state by columns.
     static turned_state<A> by_columns(adjoint_chunk<L> const& a,
                                       head_state<A> const& state) noexcept {
         turned_state<A> result{state};
         result.row_step = a.depth;
-        if (a.call->call.what.delta) result.s = a.s;
         return result;
-    }
-    static void turn_delta_state(adjoint_chunk<L>& a, head_state<A> const& state) noexcept {
-        if (!a.call->call.what.delta) return;
-        turn<L>({state.s, state.row_step}, a.depth, a.width, a.delta_state());
     }
 
     /// Moves a state past the places [begin, begin + count) of a pass without reading anything.
@@ -55,7 +50,6 @@ public:
                            head_state<A> const& state, head_state<A> const& to, index begin,
                            index count) noexcept {
         how.read = false;
-        if (c.call->what.delta) return form::advance(c, where, state, to, how, begin, count);
         form::advance(c, where, by_columns(a, state), by_columns(a, to), how, begin, count);
     }
 
@@ -65,9 +59,10 @@ public:
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
         entry_ = a_.ones;
         if (Weights::scales_state && how_.write) enter();
-        turn_delta_state(a_, state_);
-        begin_terms();
-        if (how_.write) begin_written();
+        if (how_.write) {
+            begin_terms();
+            begin_written();
+        }
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
         if (!how_.read) differentiate_unread();
@@ -118,7 +113,7 @@ private:
     /// itself.
     void enter() noexcept {
         if (c_.call->what.delta) {
-            enter_state<L>(c_, state_, state_);
+            enter_state<L>(c_, turned_, turned_);
         } else if (!are_ones<L>(c_.entry, c_.depth)) {
             entry_ = c_.entry;
         }
@@ -149,13 +144,17 @@ private:
         }
     }
 
-    /// No term of the gates' gradients is known yet.
+    /// No term of the gates' gradients is known yet, but with no readers here what all have added.
     void begin_terms() noexcept {
         a_.gate_terms = {a_.terms, a_.gates};
         if (a_.in_place.gate && !add_.written) {
             a_.gate_terms = c_.rows_in_place(where_.key_side(needs().d_gate), how_, 0);
         }
-        for (index t = 0; t < c_.count; ++t) fill<L>(a_.gate_terms.at(t), A(0), a_.gates);
+        a_.known_terms = a_.gate_terms;
+        if (!how_.read) a_.known_terms = {d_state_.sum, 0};
+        for (index t = 0; how_.read && t < c_.count; ++t) {
+            fill<L>(a_.gate_terms.at(t), A(0), a_.gates);
+        }
     }
 
     /// Rows of gradients that may be the user's own, of which there are no more than tokens.
@@ -167,7 +166,6 @@ private:
     /// What a pass writes that has no readers of its own.
     void differentiate_unread() noexcept {
         differentiate_values(true, false);
-        adjoint::sum_readers(c_, a_, d_state_);
         differentiate_keys(true, false);
     }
 
@@ -176,7 +174,7 @@ private:
     void solve() noexcept {
         std::swap(c_.scores, a_.inner);
         if (c_.rest_to.empty()) {
-            form::solve_written(c_, where_, how_, state_);
+            form::solve_written(c_, where_, how_, turned_);
         } else {
             form::score_keys(c_, where_, how_, 0, c_.count);
             for (index t = 0; t < whole_tiles(c_.count); ++t) {
@@ -263,7 +261,7 @@ private:
         A const* const carry = Weights::carries_keys ? c_.carry : nullptr;
         matrix<A> const by = first ? turn_gradient<L>(a_, d_state_) : matrix<A>{};
         auto to = rows_of<true>(a_.key_gradients, a_.d_k);
-        if (keys_are_left_) to.leave_through(Weights::key_factors(c_), c_.keys(), a_.gate_terms);
+        if (keys_are_left_) to.leave_through(Weights::key_factors(c_), c_.keys(), a_);
         scatter<L>(c_, {first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry},
                    paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth, to);
         if (!first) return;
@@ -291,16 +289,16 @@ private:
         if (needs().needs_queries()) {
             auto to = rows_of<false>(a_.query_gradients, a_.d_q);
             if (queries_are_left_) {
-                to.leave_through(Weights::query_factors(c_), c_.reader_rows, a_.gate_terms);
+                to.leave_through(Weights::query_factors(c_), c_.reader_rows, a_);
             }
             A const* const entry = entry_ == a_.ones ? nullptr : entry_;
             gather<L>(c_, {a_.output_gradients, turned_.rows(), c_.width, factors, entry},
                       paired ? a_.pair_gradients() : matrix<A>{}, c_.keys(), c_.depth, to);
             add_normalizer<L>(c_, factors, a_.d_den, weigh_normalizer(state_.normalizer, entry),
                               a_.query_gradients);
-            if (!queries_are_left_) adjoint::add_readers(c_, a_);
+            if (how_.write && !queries_are_left_) adjoint::add_readers(c_, a_);
         }
-        if (last && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
+        if (last && how_.write && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
         if (how_.write && adjoint::sums_readers) differentiate_keys(first, true);
         if (!needs().needs_state()) return;
         matrix<A> readers = c_.reader_rows;

@@ -37,7 +37,9 @@ public:
         bool const between = every_ > 1;
         stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
-        spare_ = memory.template take<A>(weights::scales_state ? state_size() : 0);
+        // For chunks that are halved, none of which only writes or only reads.
+        bool const halves = weights::scales_state && !call.call.what.one_window();
+        spare_ = memory.template take<A>(halves ? state_size() : 0);
         d_state_ = memory.template take<A>(state_size());
         a_.turned = base::states_;  // the first one's S
         readings_ = memory.template take<A>(
@@ -124,10 +126,7 @@ private:
             chunk_.divided = how.read && !how.write;
             if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
             for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
-            // dS so far is that of the divided state.
-            if (chunk_.divided && weights::scales_state) {
-                scale_gradient<L>(chunk_, a_, chunk_.entry, state_at(d_state_));
-            }
+            if (chunk_.divided && weights::scales_state && mine_.needs_state()) undivide();
             chunk_.divided = false;
             add_.queries = add_.queries || how.read;
             add_.written = add_.written || how.write;
@@ -135,10 +134,21 @@ private:
         end_gradient(where);
     }
 
+    /// dS so far is that of the divided state, and so are the products that all readers add to dD.
+    void undivide() noexcept {
+        head_state<A> const d_state = state_at(d_state_);
+        if (mine_.wants_gate()) {
+            contract(d_state);
+            for (index g = 0; g < a_.gates; ++g)
+                d_state.sum[g] = -a_.from_end[g] * chunk_.inverse[g];
+        }
+        scale_gradient<L>(chunk_, a_, chunk_.entry, d_state);
+    }
+
     /// As forward begins, in the layout of the sweep.
     void begin_state(pass const& how, site<A> const& where) noexcept {
         base::begin(how, where.sequence, where.head, 0);
-        if (call_.what.delta || call_.in.s == nullptr) return;
+        if (call_.in.s == nullptr) return;
         head_state<A> const state = base::state(0);
         turn<L>({state.s, state.row_step}, chunk_.depth, chunk_.width, {d_state_, chunk_.depth});
         std::copy_n(d_state_, chunk_.depth * chunk_.width, state.s);
@@ -237,20 +247,16 @@ private:
         }
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
-        if (mine_.wants_gate()) {
-            contract_last(to);
-        }
+        if (mine_.wants_gate()) contract(to);
     }
 
     /// <S, dS> behind the last token, by elements: dS^T would lie where S is.
-    void contract_last(head_state<A> const& d_state) noexcept {
+    void contract(head_state<A> const& d_state) noexcept {
         head_state<A> const state = base::state(0);
-        index const row = call_.what.delta ? chunk_.width : 1;
-        index const column = call_.what.delta ? 1 : chunk_.depth;
         for (index d = 0; d < call_.depth; ++d) {
             A sum = call_.what.normalized ? state.normalizer[d] * d_state.normalizer[d] : A(0);
             for (index e = 0; e < call_.width; ++e) {
-                sum += state.s[d * row + e * column] * d_state.s[d * d_state.row_step + e];
+                sum += state.s[d + e * chunk_.depth] * d_state.s[d * d_state.row_step + e];
             }
             a_.from_end[a_.gates > 1 ? d : 0] += sum;
         }

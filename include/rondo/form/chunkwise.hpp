@@ -29,15 +29,15 @@ struct chunkwise_form {
             std::copy_n(front.max, c.gates, to.max);
             std::copy_n(front.sum, c.gates, to.sum);
         }
+        constexpr bool reads = std::is_same_v<State, head_state<A>>;
         State state = front;
         state.max = to.max;
         state.sum = to.sum;
-        if (!enter(c, where, state, how, begin, count)) {
+        if (!enter(c, where, state, how, begin, count, reads)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
             advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
         }
-        constexpr bool reads = std::is_same_v<State, head_state<A>>;
         if constexpr (Weights::scales_state && !Weights::carries_keys && !reads) {
             // Nobody reads S in between: one pass over it does.
             scale_row<L>(c.carry, c.carry, c.entry, c.depth);
@@ -52,16 +52,20 @@ struct chunkwise_form {
                                                where.query_side(c.call->q, 0), how);
         }
         if (how.write) load_written(c, where, how, c.call->v, how.read, !reads, together);
+        if (how.write && c.call->what.delta) {
+            solve_written(c, where, how, state);
+            leave_rest(c, where);
+        }
         if constexpr (reads) {
-            if (how.write && c.call->what.delta) {
-                solve_written(c, where, how, state);
-                leave_rest(c, where);
-            }
             for (index g = 0; how.read && g < c.call->group(); ++g) {
                 for (index first = 0; first < count; first += c.readers) {
                     index const readers = std::min(c.readers, count - first);
                     auto const from = where.query_side(c.call->q, g);
-                    if (g > 0 || !together) find_readers(c, from, how, first, readers);
+                    if (c.unweighed_queries.data != nullptr) {
+                        c.reader_rows = packing<L>::take_weighed(c, c.queries());
+                    } else if (g > 0 || !together) {
+                        find_readers(c, from, how, first, readers);
+                    }
                     read(c, where, state, how, first, readers, g);
                 }
             }
@@ -83,12 +87,18 @@ struct chunkwise_form {
         if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
-    /// Notes the chunk's tokens and takes their gates; false when it must be halved first.
+    /// Notes the chunk's tokens and takes their gates; false when it must be halved first. Whoever
+    /// does not ask for factors of rows has rows `weighed` at once, where that can be.
     static bool enter(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                      pass const& how, index begin, index count) noexcept {
+                      pass const& how, index begin, index count, bool weighed = false) noexcept {
         c.count = count;
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
+        c.unweighed_keys = c.unweighed_queries = {};
+        if (Weights::weighs_rows && weighed) {
+            packing<L>::note_unweighed(c, where.key_side(c.call->k), where.query_side(c.call->q, 0),
+                                       how);
+        }
         auto gates = where.key_side(c.call->gate);
         index const* tokens = c.tokens;
         if constexpr (turns_rows<L>) {
@@ -109,7 +119,11 @@ struct chunkwise_form {
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
         matrix<A> const across = paired || call.what.delta ? c.turned_keys() : matrix<A>{};
-        if (!together) c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across, left);
+        if (c.unweighed_keys.data != nullptr) {
+            c.key_rows = packing<L>::take_weighed(c, keys.to, across);
+        } else if (!together) {
+            c.key_rows = packing<L>::find(c, keys, how, 0, c.count, true, across, left);
+        }
         if constexpr (turns_rows<L>) {
             if (together) {
                 changing_rows<L> const readers{where.query_side(call.q, 0), c.queries(),
@@ -119,9 +133,15 @@ struct chunkwise_form {
             }
         }
         c.value_rows = {c.v, c.width};
+        bool const whole = !call.what.delta && call.width == c.width;
         matrix<A> own;
-        if (left && call.width == c.width) {
+        if (whole && left) {
             own = c.in_place(where.key_side(v), how, 0, c.count);
+        } else if (whole) {
+            own = c.dense_in_place(where.key_side(v), how, 0, c.count, c.width);
+            // Read once for four readers: packs that straddle lines cost more than a copy.
+            auto const place = reinterpret_cast<std::uintptr_t>(own.data);
+            if (place % sizeof(typename L::pack) != 0) own = {};
         }
         if (own.data != nullptr) {
             c.value_rows = own;
@@ -152,12 +172,17 @@ struct chunkwise_form {
         score<L, Weights>(c, first, count, true, c.score_rows());
     }
 
-    /// Turns values into what the delta rule writes.
+    /// Turns values into what the delta rule writes. Of a state by columns the chunk is one block
+    /// of readers.
+    template <class State>
     static void solve_written(chunk<L>& c, site<A> const& where, pass const& how,
-                              head_state<A> const& state) noexcept {
+                              State const& state) noexcept {
         for (index first = 0; first < c.count; first += c.readers) {
             index const count = std::min(c.readers, c.count - first);
             score_keys(c, where, how, first, count);
+            if constexpr (!std::is_same_v<State, head_state<A>>) {
+                read_across<L>(c, state.rows(), Weights::query_factors(c).data != nullptr);
+            }
             solve<L>(c, Weights::read_factors(c, first), state, first, count);
         }
     }
@@ -213,6 +238,7 @@ private:
             if (call.what.per_channel()) note(call.gate, call.channels());
             note(call.k, call.channels());
             note(call.v, call.width);
+            if (!c.rest_to.empty()) note(c.rest_to, call.width);
         }
         if (!how.read) return;
         note(call.q, call.channels(), call.group());
@@ -239,11 +265,19 @@ private:
                          index const keys = how.write ? first + row + Tile::rows : 0;
                          Tile sum;
                          read_tile(c, factors, state, keys, row, e, sum);
-                         sum.each([&](typename L::pack& x, int r, int p) {
-                             A* const at = rows[row + r] + e + p * L::width;
-                             if (add) x = x + L::load(at);
-                             L::store(at, scale * x);
-                         });
+                         auto const leave = [&](auto const& lanes) {
+                             sum.each([&](typename L::pack& x, int r, int p) {
+                                 A* const at = rows[row + r] + e + p * L::width;
+                                 if (add) x = x + L::load(at, lanes(p));
+                                 L::store(at, scale * x, lanes(p));
+                             });
+                         };
+                         index const left = (directly ? c.call->width : c.width) - e;
+                         auto const all = [](int) { return index(L::width); };
+                         auto const some = [&](int p) {
+                             return std::min<index>(L::width, left - p * L::width);
+                         };
+                         left < Tile::lanes ? leave(some) : leave(all);
                      });
         if (directly) return;
         if (c.call->what.normalized) {

@@ -51,8 +51,8 @@ struct site {
     template <class L>
     bool leaves_packs() const noexcept {
         bool const plain = is_plain<A>({nullptr, call->o.channel, call->o.kind});
-        return plain && padded<L>(call->width) == call->width && !call->what.normalized &&
-               readings == nullptr;
+        return plain && (L::masks || padded<L>(call->width) == call->width) &&
+               !call->what.normalized && readings == nullptr;
     }
 
     /// Takes the outputs of `readers` query rows of head g, whose weights sum to `sums`: adds what

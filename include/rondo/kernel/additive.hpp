@@ -45,7 +45,10 @@ struct additive_weights : unweighted<L> {
             near = find_highest(c, state, logits, g) && near;
         }
         if ((how.read || how.ahead) && c.count > 1 && !near) return false;
-        for (index g = 0; g < c.gates; g += L::width) weigh(c, state, logits, g);
+        for (index g = 0; g < c.gates; g += L::width) {
+            take_factors<L>(c, {c.gate_rows(), inverse(c), g},
+                            [&](auto const& rows) { weigh(c, state, logits, g, rows); });
+        }
         fill<L>(c.carry, A(1), c.depth);
         return true;
     }
@@ -124,30 +127,35 @@ private:
     /// Leaves the maximum past the chunk in c.carry; whether all readers' maxima are near it.
     static bool find_highest(chunk<L> const& c, head_state<A> const& state, matrix<A> logits,
                              index g) noexcept {
-        P highest = L::load(state.max + g), first = highest;
-        for (index t = 0; t < c.count; ++t) {
+        P const none = L::broadcast(nothing);
+        P highest = L::max(L::load(state.max + g), L::load(logits.at(0, g))), first = highest;
+        // Where nothing was written yet, the first window ends with the first weight.
+        bool const begins = L::any_less(first, L::broadcast(std::numeric_limits<A>::lowest()));
+        for (index t = 1; t < c.count; ++t) {
             highest = L::max(highest, L::load(logits.at(t, g)));
-            first = L::where_less(L::broadcast(nothing), first, first, highest);
+            if (begins) first = L::where_less(none, first, first, highest);
         }
         L::store(c.carry + g, highest);
         return !L::any_less(first + L::broadcast(limit), highest);
     }
 
-    /// Turns one pack of logits into weights, and moves the state's maximum and sum past the chunk.
-    static void weigh(chunk<L>& c, head_state<A> const& state, matrix<A> logits, index g) noexcept {
+    /// Turns one pack of logits into weights, or weighs rows, and moves the state's maximum and sum
+    /// past the chunk.
+    template <class Rows>
+    static void weigh(chunk<L>& c, head_state<A> const& state, matrix<A> logits, index g,
+                      Rows const& rows) noexcept {
         P const before = L::load(state.max + g), highest = L::load(c.carry + g);
         P const none = L::broadcast(nothing);
         P const reference = L::where_less(none, highest, highest, L::broadcast(A(0)));
         P const carry = L::exp(before - reference);
         P const earlier = L::load(state.sum + g) * carry;
         P sum = L::broadcast(A(0));  // of this chunk alone: rounds against its own size
-        matrix<A> const weights = c.gate_rows(), inverses = inverse(c);
         bool const inverts = !c.one_window;
         for (index t = 0, count = c.count; t < count; ++t) {
             P const weight = L::exp(L::load(logits.at(t, g)) - reference);
             sum = sum + weight;
-            L::store(weights.at(t, g), weight);
-            if (inverts) L::store(inverses.at(t, g), inverted(earlier + sum));
+            rows.key(t, weight);
+            if (inverts) rows.query(t, inverted(earlier + sum));
         }
         L::store(state.max + g, highest);
         L::store(state.sum + g, earlier + sum);

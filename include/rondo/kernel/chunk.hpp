@@ -69,6 +69,9 @@ struct chunk {
     A* rest = nullptr;  // [rows, width]  delta: what is written, before the factor beta, and
     tensor rest_to{};   // where it is left; nobody asks for it but the adjoint
     matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
+    // The user's own that are weighed while their factors are made, which then nobody keeps; null:
+    // none are.
+    matrix<A> unweighed_keys{}, unweighed_queries{};
     row_turns<L> turns;  // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,

@@ -31,16 +31,56 @@ template <class L, class Tile>
     });
 }
 
-/// Turns the chunk's values into what is written, the weighted pairs of the keys with earlier keys
-/// being in the scores of readers [first, first + count), the keys as readers in c.q.
+/// c.out(i) = x_i S of all readers, S by columns: the products lie across and are turned while they
+/// are in registers. Readers by columns are the chunk's keys, but where they are `weighed` as such.
 template <class L>
-inline void solve(chunk<L>& c, typename L::value const* factors,
-                  head_state<typename L::value> const& state, index first, index count) noexcept {
+inline void read_across(chunk<L>& c, matrix<typename L::value> turned, bool weighed) noexcept {
+    constexpr int side = std::max<int>(tile_rows, L::width);
+    index const count = whole_tiles(c.count);
+    auto const exchange = [&](matrix<typename L::value> rows) {
+        if (weighed) turn<L>(rows, count, c.depth, c.turned_keys());
+    };
+    exchange(c.reader_rows);
+    for (index e = 0; e < c.width; e += side) {
+        for (index t = 0; t < count; t += L::width) {
+            tile<L, side, 1> sum;
+            sum.clear();
+            auto next = c.ahead.take(c.steps / tile_rows);
+            sum.add(turned.from(e), c.turned_keys().from(0, t), c.steps,
+                    [&] { lines_ahead::ask(next); });
+            typename L::pack blocks[side / L::width][L::width];
+            sum.each([&](typename L::pack const& x, int r, int) {
+                blocks[r / L::width][r % L::width] = x;
+            });
+            for (index r = 0; r < side; r += L::width) {
+                auto& block = blocks[r / L::width];
+                L::turn(block);
+                RONDO_UNROLL
+                for (int i = 0; i < L::width; ++i) {
+                    if (t + i < count) L::store(c.out_rows().at(t + i, e + r), block[i]);
+                }
+            }
+        }
+    }
+    exchange(c.keys());
+}
+
+/// Turns the chunk's values into what is written, the weighted pairs of the keys with earlier keys
+/// being in the scores of readers [first, first + count), the keys as readers in c.q, and what
+/// these have of a `state` by columns in c.out.
+template <class L, class State>
+inline void solve(chunk<L>& c, typename L::value const* factors, State const& state, index first,
+                  index count) noexcept {
     // The same tiles of rows for all columns, or the bits would tell how columns were shared out.
     for_tiles<L, true>(whole_tiles(count), c.width,
                        [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
                            Tile sum;
-                           read_tile(c, factors, state, first + row, row, e, sum);
+                           if constexpr (std::is_same_v<State, head_state<typename L::value>>) {
+                               read_tile(c, factors, state, first + row, row, e, sum);
+                           } else {
+                               sum.load(c.out_rows().from(row, e), Tile::rows);
+                               add_pairs(c, factors, first + row, row, e, sum);
+                           }
                            substitute<L>(c, first, row, e, sum);
                        });
 }

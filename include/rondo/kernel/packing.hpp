@@ -56,6 +56,26 @@ public:
         return found;
     }
 
+    /// Notes the rows of keys, and of queries where they are read, that can be weighed as they are.
+    static void note_unweighed(chunk<L>& c, rows_by_token const& keys, rows_by_token const& queries,
+                               pass const& how) noexcept {
+        composition const& what = c.call->what;
+        if (turns_rows<L> || what.delta || !what.per_channel() || !how.write) return;
+        bool const fits = c.count <= c.readers && c.call->group() == 1;
+        if (how.read && !(fits && holds_lanes(c, queries))) return;
+        if (!holds_lanes(c, keys)) return;
+        c.unweighed_keys = c.rows_in_place(keys, how, 0);
+        if (how.read) c.unweighed_queries = c.rows_in_place(queries, how, 0);
+    }
+
+    /// All rows of the chunk, that were weighed with its gates.
+    static matrix<A> take_weighed(chunk<L> const& c, matrix<A> rows,
+                                  matrix<A> across = {}) noexcept {
+        clear_tail(c.count, rows);
+        if (across.data != nullptr) turn<L>(rows, whole_tiles(c.count), c.depth, across);
+        return rows;
+    }
+
     /// Whether keys and queries may be packed together: both lie evenly, as packs that are turned
     /// one by one, and nothing else asks for rows of keys.
     static bool share_turns(chunk<L> const& c, rows_by_token const& keys,
@@ -79,6 +99,13 @@ private:
     static bool holds_packs(chunk<L> const& c, rows_by_token const& from) noexcept {
         return c.call->what.feature == feature_kind::identity && c.call->depth == c.depth &&
                is_plain<A>(from.first);
+    }
+
+    /// The same, where the lanes of a last pack can be loaded alone.
+    static bool holds_lanes(chunk<L> const& c, rows_by_token const& from) noexcept {
+        return holds_packs(c, from) ||
+               (L::masks && c.call->what.feature == feature_kind::identity &&
+                is_plain<A>(from.first));
     }
 
     /// Packs rows of keys or queries, maps, turns and weighs them; whether `across` has been seen

@@ -31,7 +31,14 @@ inline void score(chunk<L>& c, index first, index count, bool strict,
     Weights::weigh_pairs(c, scores, first, count, strict);
 }
 
-/// Row r of the tile at (row, e) = factors(r) (q_r S) + sum_(j < keys) scores(r, j) v(j)
+/// Row r of a tile of q S at (row, e) = factors(r) (q_r S) + sum_(j < keys) scores(r, j) v(j)
+template <class L, class Tile>
+[[gnu::always_inline]] inline void add_pairs(chunk<L>& c, typename L::value const* factors,
+                                             index keys, index row, index e, Tile& sum) noexcept {
+    if (factors != nullptr) sum.scale(factors + row);
+    sum.add(c.score_rows().from(row), c.values().from(0, e), keys);
+}
+/// The same, with q S taken from a state by rows.
 template <class L, class Tile>
 [[gnu::always_inline]] inline void read_tile(chunk<L>& c, typename L::value const* factors,
                                              head_state<typename L::value> const& state, index keys,
@@ -40,8 +47,7 @@ template <class L, class Tile>
     auto next = c.ahead.take(c.steps / tile_rows);
     sum.add(c.reader_rows.from(row), {state.s + e, state.row_step}, c.steps,
             [&] { lines_ahead::ask(next); });
-    if (factors != nullptr) sum.scale(factors + row);
-    sum.add(c.score_rows().from(row), c.values().from(0, e), keys);
+    add_pairs(c, factors, keys, row, e, sum);
 }
 
 /// The denominators of the readers: the same sum with every value 1.

@@ -61,6 +61,45 @@ struct row_factors {
     }
 };
 
+/// Keeps factors of keys and queries, pack by pack of a channel d.
+template <class L>
+struct kept_factors {
+    matrix<typename L::value> keys, queries;
+    index d;
+
+    void key(index t, typename L::pack factor) const noexcept { L::store(keys.at(t, d), factor); }
+    void query(index t, typename L::pack factor) const noexcept {
+        L::store(queries.at(t, d), factor);
+    }
+};
+
+/// Weighs the chunk's unweighed rows by them at once. Lanes: a number, constant where it is all.
+template <class L, class Lanes>
+struct weighed_rows {
+    chunk<L> const& c;
+    index d;
+    Lanes lanes;
+
+    void key(index t, typename L::pack factor) const noexcept {
+        L::store(c.k + t * c.depth + d, factor * L::load(c.unweighed_keys.at(t, d), lanes));
+    }
+    void query(index t, typename L::pack factor) const noexcept {
+        if (c.unweighed_queries.data == nullptr) return;
+        L::store(c.queries().at(t, d), factor * L::load(c.unweighed_queries.at(t, d), lanes));
+    }
+};
+
+/// body(what is done with factors of the channels from d on)
+template <class L, class Body>
+inline void take_factors(chunk<L> const& c, kept_factors<L> const& kept,
+                         Body const& body) noexcept {
+    using all = std::integral_constant<index, L::width>;
+    index const lanes = c.call->depth - kept.d;
+    if (c.unweighed_keys.data == nullptr) return body(kept);
+    if (lanes >= L::width) return body(weighed_rows<L, all>{c, kept.d, {}});
+    if constexpr (L::masks) body(weighed_rows<L, index>{c, kept.d, lanes});
+}
+
 /// Where the factor that a token's gate stands for is kept: f_t on_read, f_(t+1) on_write, of which
 /// the last lies behind all others.
 template <class L>
@@ -255,22 +294,24 @@ private:
         return true;
     }
 
-    /// Turns logs, that of f_t in row t - shift, into F_t and 1 / F_t behind the first row; whether
-    /// all are within the limit.
+    /// Turns logs, that of f_t in row t - shift, into F_t and 1 / F_t behind the first row, or
+    /// weighs rows by them; whether all are within the limit.
     static bool multiply_up(chunk<L>& c, matrix<A> logs, index shift) noexcept {
         matrix<A> const f = c.gate_rows();
         P low = L::broadcast(A(1)), high = low;
         for (index d = 0; d < c.depth; d += L::width) {
-            P product = L::load(f.at(0, d));
-            for (index t = 0;;) {
-                L::store(c.inverse_rows().at(t, d), L::inverse(product));
-                if (++t == c.count) break;
-                product = product * L::exp(L::load(logs.at(t - shift, d)));
-                L::store(f.at(t, d), product);
-                low = L::min(low, product);
-                high = L::max(high, product);
-            }
-            L::store(c.carry + d, product * L::load(f.at(c.rows, d)));
+            take_factors<L>(c, {c.inverse_rows(), f, d}, [&](auto const& rows) {
+                P product = L::load(f.at(0, d));
+                for (index t = 0;;) {
+                    rows.key(t, L::inverse(product));
+                    rows.query(t, product);
+                    if (++t == c.count) break;
+                    product = product * L::exp(L::load(logs.at(t - shift, d)));
+                    low = L::min(low, product);
+                    high = L::max(high, product);
+                }
+                L::store(c.carry + d, product * L::load(f.at(c.rows, d)));
+            });
         }
         return !L::any_less(low, L::broadcast(A(std::exp(-limit)))) &&
                !L::any_less(L::broadcast(A(std::exp(limit))), high);

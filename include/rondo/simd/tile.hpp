@@ -52,7 +52,7 @@ class tile {
 public:
     using A = typename L::value;
     using P = typename L::pack;
-    static constexpr int rows = Rows;
+    static constexpr int rows = Rows, lanes = Packs * L::width;
 
     [[gnu::always_inline]] void clear() noexcept {
         each([](P& sum, int, int) { sum = L::broadcast(A(0)); });

@@ -36,7 +36,7 @@ struct adjoint_weights<L, additive_weights<L>> {
                                    query_term);
         }
         sum_each(a, c.count, c.reader_rows, a.query_gradients,
-                 [&](index i, A& term, A sum) { term -= sum * *inverse.at(i); });
+                 [&](index i, A known, A sum) { return known - sum * *inverse.at(i); });
     }
 
     static constexpr bool sums_readers = true;
@@ -54,19 +54,21 @@ struct adjoint_weights<L, additive_weights<L>> {
             return change_terms<L>(a, c.count, c.keys(), a.key_gradients, weights, key_term);
         }
         sum_each(a, c.count, c.keys(), a.key_gradients,
-                 [&](index j, A& term, A sum) { term = term * *weights.at(j) + sum; });
+                 [&](index j, A known, A sum) { return known * *weights.at(j) + sum; });
     }
     static void finish_gates(chunk<L> const&, adjoint_chunk<L>&) noexcept {}
 
 private:
-    /// body(i, terms(i), sum_d x(i, d) y(i, d)), one term a token
+    /// terms(i) = body(i, known(i), sum_d x(i, d) y(i, d)), one term a token
     template <class Body>
     static void sum_each(adjoint_chunk<L>& a, index count, matrix<A> x, matrix<A> y,
                          Body const& body) noexcept {
         sum_rows<L>(count, a.depth, x, y, [&](index first, index rows, P const& sums) {
             A lanes[L::width];
             L::store(lanes, sums);
-            for (index r = 0; r < rows; ++r) body(first + r, a.terms[first + r], lanes[r]);
+            for (index i = first; i < first + rows; ++i) {
+                a.terms[i] = body(i, *a.known_terms.at(i), lanes[i - first]);
+            }
         });
     }
 

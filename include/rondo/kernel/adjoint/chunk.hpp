@@ -60,7 +60,6 @@ struct adjoint_chunk {
     A* d_num;       // [rows, width]
     A* d_den;       // [rows]
     A* turned;      // [width, depth]      dS transposed
-    A* s;           // [width, depth]      delta: S transposed
     A* v;           // [width, columns]    what is written, transposed; before, keys that dv takes
     A* d_pairs;     // [rows, columns]     where the pairs were
     A* d_k;         // [rows, depth]
@@ -73,6 +72,7 @@ struct adjoint_chunk {
     A* row[2];      // [depth or width]
     // These, or the user's own rows.
     matrix<A> output_gradients, query_gradients, key_gradients, value_gradients, gate_terms;
+    matrix<A> known_terms;       // what is added to: gate_terms, or one row for all tokens
     bool turned_is_new = false;  // whether `turned` is that of dS as it is
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
@@ -104,7 +104,6 @@ struct adjoint_chunk {
         if (!call.call.what.per_token()) c.d_v = take(c.in_place.v && one_writes, c.width);
         c.terms = take(c.in_place.gate && one_writes, c.gates);
         c.d_den = memory.template take<A>(rows);
-        c.s = memory.template take<A>(delta ? c.width * c.depth : 0);
         c.v = forward.turned;
         if (call.call.group() > 1 || c.width > c.depth)
             c.v = memory.template take<A>(std::max(c.width, c.depth) * c.columns);
@@ -136,7 +135,6 @@ struct adjoint_chunk {
     }
 
     matrix<A> turned_gradient() const noexcept { return {turned, depth}; }
-    matrix<A> delta_state() const noexcept { return {s, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
 };

@@ -38,16 +38,16 @@ inline void sum_rows(index count, index columns, matrix<typename L::value> x,
     }
 }
 
-/// terms(i) = term_of(terms(i), x_i, y_i, factors(i)) by channel
+/// terms(i) = term_of(known(i), x_i, y_i, factors(i)) by channel
 template <class L, class TermOf>
 inline void change_terms(adjoint_chunk<L>& a, index count, matrix<typename L::value> x,
                          matrix<typename L::value> y, matrix<typename L::value> factors,
                          TermOf const& term_of) noexcept {
     for (index i = 0; i < count; ++i) {
         for (index d = 0; d < a.depth; d += L::width) {
-            auto* const term = a.gate_terms.at(i, d);
-            L::store(term, term_of(L::load(term), L::load(x.at(i, d)), L::load(y.at(i, d)),
-                                   L::load(factors.at(i, d))));
+            L::store(a.gate_terms.at(i, d),
+                     term_of(L::load(a.known_terms.at(i, d)), L::load(x.at(i, d)),
+                             L::load(y.at(i, d)), L::load(factors.at(i, d))));
         }
     }
 }

@@ -17,12 +17,14 @@ struct gradient_rows {
     matrix<A> to;
     index count;  // of rows that are there
     row_factors<L> factors{};
-    matrix<A> weighed{}, terms{};  // what these are the gradients of, and the gates' terms
+    matrix<A> weighed{}, known{}, terms{};  // what these are the gradients of, and gates' terms
 
-    void leave_through(row_factors<L> const& by, matrix<A> rows, matrix<A> gates) noexcept {
+    void leave_through(row_factors<L> const& by, matrix<A> rows,
+                       adjoint_chunk<L> const& a) noexcept {
         factors = by;
         weighed = rows;
-        terms = gates;
+        known = a.known_terms;
+        terms = a.gate_terms;
     }
 
     template <class Tile>
@@ -46,7 +48,7 @@ private:
             if (r >= count - row) return;
             index const i = row + r, d = column + p * L::width;
             auto const factor = L::load(factors.data + i * factors.row_step + d);
-            auto const own = L::load(weighed.at(i, d)), term = L::load(terms.at(i, d));
+            auto const own = L::load(weighed.at(i, d)), term = L::load(known.at(i, d));
             L::store(terms.at(i, d), Keys ? adjoint::key_term(term, own, x, factor)
                                           : adjoint::query_term(term, own, x, factor));
             L::store(to.at(i, d), factor * x);
