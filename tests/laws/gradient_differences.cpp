@@ -16,7 +16,7 @@ double loss(subject const& s, problem const& p, gradient_call const& call,
     auto const got = s.forward()(p, {});
     double sum = 0;
     for (std::size_t i = 0; i < got.o.size(); ++i) sum += call.d_o[i] * got.o[i];
-    if (!oracle::has_state(p.op) || !call.states) return sum;
+    if (!oracle::has_state(p.op) || !call.hands_d_out) return sum;
     bool const additive = oracle::is_additive(p.op);
     index const C = oracle::gate_channels(p.op, p.n), heads = p.n.B * p.n.Hkv;
     for (index row = 0; row < heads * p.n.D; ++row) {

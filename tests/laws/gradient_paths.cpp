@@ -15,7 +15,7 @@ void check_cross() {
     index const rows = 5, columns = 7;
     auto const p = random_problem(r, subject::meaning(), {2, 4, 2, rows * columns, 4, 3});
     auto call = random_gradient_call(r, p);
-    call.states = false;
+    call.leave_states_out();
     auto const want = oracle::gradient_along(
         p, call.d_o, {path::raster, path::raster_reversed, path::column, path::column_reversed},
         rows, columns);

@@ -120,15 +120,11 @@ private:
             fill(from, p.in, p.op);
             rondo::gradient_options<T> with{.scale = p.scale, .eps = p.eps, .every = call.every};
             if (!is_empty(p.in)) with.in = std::as_const(from);
-            if (!call.states) {
-                backward(with);
-                return x.outcome({});
-            }
             fill(out, call.d_out, p.op);
-            with.d_out = std::as_const(out);
-            with.d_in = to;
+            if (call.hands_d_out) with.d_out = std::as_const(out);
+            if (call.d_in) with.d_in = to;
             backward(with);
-            return x.outcome(values_of(to, p.op));
+            return x.outcome(call.d_in ? values_of(to, p.op) : oracle::state{});
         }
     }
 };

@@ -62,7 +62,7 @@ inline void check_gradients(std::string const& what, gradient_outcome const& got
     if (call.v) CHECK(error(got.to.v, want.v) <= bound);
     if (call.gate) CHECK(error(got.to.gate, want.gate) <= bound);
     if (call.beta) CHECK(error(got.to.beta, want.beta) <= bound);
-    if (call.states && oracle::has_state(op)) {
+    if (call.d_in && oracle::has_state(op)) {
         CHECK(error(got.to.in.s, want.in.s) <= bound);
         if (op.normalized) CHECK(error(got.to.in.normalizer, want.in.normalizer) <= bound);
         if (oracle::is_additive(op)) CHECK(error(got.to.in.sum, want.in.sum) <= bound);

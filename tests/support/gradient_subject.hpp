@@ -11,9 +11,11 @@ namespace support {
 struct gradient_call {
     oracle::values d_o;
     oracle::state d_out;
-    bool states = true;  // hands d_out in and d_in out
+    bool hands_d_out = true, d_in = true;  // of states: handed in, wanted
     index every = 1;
     bool q = true, k = true, v = true, gate = true, beta = true;  // wanted
+
+    void leave_states_out() { hands_d_out = d_in = false; }
 };
 
 /// Gradients that were not wanted are empty.

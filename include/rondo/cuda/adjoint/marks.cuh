@@ -57,7 +57,7 @@ public:
             uint4 const x = from[i / 2 * Shape::threads + threadIdx.x];
             sum += product(state, i, x.x, x.y) + product(state, i + 1, x.z, x.w);
         }
-        sum = sum_of_warp(sum);
+        sum = b_.c.scale * sum_of_warp(sum);
         if (b_.lane == 0) marks_.contractions[number(slot) * Shape::warps + b_.warp] = sum;
     }
 

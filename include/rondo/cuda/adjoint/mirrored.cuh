@@ -18,20 +18,12 @@
 
 #include <rondo/cuda/adjoint/decays.cuh>
 #include <rondo/cuda/adjoint/generic.cuh>
+#include <rondo/cuda/adjoint/states.cuh>
 #include <rondo/cuda/adjoint/token.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 #include <rondo/detail/passes.hpp>
 
 namespace rondo::inline RONDO_ISA::cuda {
-
-/// Transposes [count, rows, columns].
-static __global__ void transpose(float const* from, float* to, index count, index rows,
-                                 index columns) {
-    index const item = index(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (item >= count * rows * columns) return;
-    index const block = item / (rows * columns), row = item / columns % rows;
-    to[(block * columns + item % columns) * rows + row] = from[item];
-}
 
 /// What the gradients of log decays are made of, [.., parts] each.
 struct decay_terms {
@@ -111,7 +103,8 @@ public:
                            what.decay == decay_kind::scalar;
         bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
                            what.feature == feature_kind::identity;
-        if (!plain || token_adjoint<A>::scales_states(from_)) return false;
+        // What is handed in is divided by the scale.
+        if (!plain || (from_.d_out.s != nullptr && p_.scale == 0)) return false;
         bool const gates = from_.wants_gate(), states = !from_.d_in.empty();
         // The gates' terms come with the outputs, and the state's gradient with the values'.
         if (gates && (from_.d_q.empty() || from_.d_k.empty() || passes_.size() > 1)) return false;
@@ -123,8 +116,8 @@ public:
         auto const fast = [&](tensor const& wanted, problem const& call) {
             return wanted.empty() || chunks_fast(call);
         };
-        return fast(from_.d_q, of_queries({})) && fast(from_.d_k, of_keys(0, {})) &&
-               fast(from_.d_v, of_values(0));
+        return fast(from_.d_q, of_queries(nullptr)) && fast(from_.d_k, of_keys(0, nullptr)) &&
+               fast(from_.d_v, of_values(0, nullptr));
     }
 
     /// Bytes of device memory at its fullest.
@@ -132,7 +125,7 @@ public:
         mirrored_adjoint planned = *this;
         planned.plan();
         std::size_t most = prepared<float>::scratch_bytes(p_, 1);
-        planned.for_each_call({}, {}, [&](which wanted, index, problem const& call) {
+        planned.for_each_call({}, [&](which wanted, index, problem const& call) {
             auto const count = [&]<class Shape>(Shape) {
                 most = std::max(most, chunk_launch<Shape>(nullptr, call).scratch_bytes(call));
             };
@@ -145,11 +138,18 @@ public:
     void operator()() {
         plan();
         scratch const memory(stream_, bytes_.bytes);
-        carried in, d_out;
-        in.s = turned(memory, in_at_, p_.in);
-        d_out.s = turned(memory, d_out_at_, from_.d_out);
+        adjoint_states const states(stream_, p_);
+        handed with{};
+        if (p_.in.s != nullptr) {
+            states.transpose(p_.in.s, with.turned_in = memory.at<float>(turned_in_at_), 1);
+        }
+        if (float const* const d_out = from_.d_out.s; d_out != nullptr) {
+            float const factor = 1 / p_.scale;
+            states.scale(d_out, with.d_out = memory.at<float>(d_out_at_), factor);
+            states.transpose(d_out, with.turned_d_out = memory.at<float>(turned_d_out_at_), factor);
+        }
         auto* const rows = group() > 1 ? memory.at<float>(rows_at_) : nullptr;
-        for_each_call(in, d_out, [&](which wanted, index g, problem const& call) {
+        for_each_call(with, [&](which wanted, index g, problem const& call) {
             chunk_marks marks;
             marks.slots = slots_;
             if (gates() && wanted == which::queries) {
@@ -165,6 +165,7 @@ public:
             compute(call, marks, wanted == which::queries ? nullptr : rows);
         });
         if (gates()) sum_gates(memory);
+        if (from_.d_in.s != nullptr) states.scale(from_.d_in.s, from_.d_in.s, p_.scale);
     }
 
 private:
@@ -173,42 +174,51 @@ private:
 
     enum class which : unsigned char { queries, keys, values };
 
+    /// What the calls start from; those of d_q and d_k have states with their axes exchanged.
+    struct handed {
+        float *turned_in, *d_out, *turned_d_out;
+    };
+    static carried state(float* s) {
+        carried result;
+        result.s = s;
+        return result;
+    }
+
     /// visit(whose gradients, of which reader of a group, the call), in order.
     template <class Visit>
-    void for_each_call(carried const& in, carried const& d_out, Visit const& visit) {
-        if (!from_.d_q.empty()) visit(which::queries, index(0), of_queries(in));
+    void for_each_call(handed const& with, Visit const& visit) {
+        if (!from_.d_q.empty()) visit(which::queries, index(0), of_queries(with.turned_in));
         for (index g = 0; g < group() && !from_.d_k.empty(); ++g) {
             add_up(g);
-            visit(which::keys, g, of_keys(g, g == 0 ? d_out : carried{}));
+            visit(which::keys, g, of_keys(g, g == 0 ? with.turned_d_out : nullptr));
         }
         for (index g = 0; g < group() && !from_.d_v.empty(); ++g) {
             add_up(g);
-            visit(which::values, g, of_values(g));
+            visit(which::values, g, of_values(g, g == 0 ? with.d_out : nullptr));
         }
     }
 
     /// The call whose readers are those of the forward pass.
-    problem of_queries(carried const& in) const {
+    problem of_queries(float* in) const {
         problem call = p_;
         call.q = p_.o, call.k = p_.v, call.v = p_.k, call.o = from_.d_q;
-        call.in = in, call.out = {};
+        call.in = state(in), call.out = {};
         std::swap(call.depth, call.width);
         call.passes = passes_;
         return call;
     }
-    problem of_keys(index g, carried const& d_out) const {
+    problem of_keys(index g, float* d_out) const {
         problem call = walked_back();
         call.q = p_.v, call.k = part(p_.o, g), call.v = part(p_.q, g), call.o = from_.d_k;
-        call.in = d_out;
+        call.in = state(d_out);
         std::swap(call.depth, call.width);
         return call;
     }
-    problem of_values(index g) const {
+    problem of_values(index g, float* d_out) const {
         problem call = walked_back();
         call.q = p_.k, call.k = part(p_.q, g), call.v = part(p_.o, g), call.o = from_.d_v;
-        if (g > 0) return call;
-        call.in.s = from_.d_out.s;
-        call.out.s = from_.d_in.s;
+        call.in = state(d_out);
+        if (g == 0) call.out = state(from_.d_in.s);
         return call;
     }
     problem walked_back() const {
@@ -242,15 +252,16 @@ private:
         for (index s = 0; s < p_.sequences; ++s) longest = std::max(longest, p_.length_of(s));
         slots_ = (longest + anchor_step - 1) / anchor_step;
         index const tokens = (p_.offsets.empty() ? p_.sequences : 1) * p_.length;
-        index const units = p_.sequences * p_.heads, state = units * p_.depth * p_.width;
+        index const units = p_.sequences * p_.heads, state = adjoint_states(stream_, p_).size();
         auto const take = [&](index floats, bool needed) {
             return bytes_.take(needed ? std::size_t(floats) * sizeof(float) : 0);
         };
-        in_at_ = take(state, p_.in.s != nullptr);
+        turned_in_at_ = take(state, p_.in.s != nullptr);
         d_out_at_ = take(state, from_.d_out.s != nullptr);
+        turned_d_out_at_ = take(state, from_.d_out.s != nullptr);
         rows_at_ = take(tokens * p_.heads * std::max(p_.depth, p_.width), group() > 1);
         if (!gates()) return;
-        with_marks(of_queries({}), [&]<class Shape>(Shape) {
+        with_marks(of_queries(nullptr), [&]<class Shape>(Shape) {
             index const tiles = (p_.depth + Shape::width - 1) / Shape::width;
             parts_ = tiles * Shape::warps;
             states_ = units * slots_ * tiles * Shape::width * Shape::depth / 2;
@@ -277,17 +288,6 @@ private:
             chunk_launch<Shape>(stream_, call)(call, {marks, rows});
         };
         marks.products != nullptr ? with_marks(call, launch) : with_chunk_shape(call, launch);
-    }
-
-    /// A state with its axes exchanged.
-    float* turned(scratch const& memory, std::size_t at, carried const& from) const {
-        if (from.s == nullptr) return nullptr;
-        auto* const to = memory.at<float>(at);
-        index const items = p_.sequences * p_.heads * p_.depth * p_.width;
-        transpose<<<blocks(items), threads, 0, stream_>>>(from.s, to, p_.sequences * p_.heads,
-                                                          p_.depth, p_.width);
-        expect("launch of transpose", cudaGetLastError());
-        return to;
     }
 
     void sum_gates(scratch const& memory) const {
@@ -322,8 +322,8 @@ private:
     std::vector<pass> passes_, back_;
     layout bytes_;
     index slots_ = 0, parts_ = 0, keys_ = 0, anchors_ = 0, states_ = 0;
-    std::size_t in_at_ = 0, d_out_at_ = 0, rows_at_ = 0, readers_at_ = 0, keys_at_ = 0,
-                anchors_at_ = 0, states_at_ = 0, constant_at_ = 0;
+    std::size_t turned_in_at_ = 0, d_out_at_ = 0, turned_d_out_at_ = 0, rows_at_ = 0,
+                readers_at_ = 0, keys_at_ = 0, anchors_at_ = 0, states_at_ = 0, constant_at_ = 0;
 };
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -98,46 +98,78 @@ static __global__ void sum_prefixes(prefix_call const __grid_constant__ w) {
     to[0] = {x.max, x.sum}, to[1] = {y.max, y.sum};
 }
 
-/// visit(every chunk's entry) of one channel, from the first or from the last one on
-template <class Visit>
-__device__ inline void for_chunks(prefix_call const& w, float2* from, bool back,
-                                  Visit const& visit) {
-    index const channel = prefix_place::item(), unit = channel / w.c.depth;
-    if (unit >= w.c.sequences * w.c.heads) return;
-    float2* const first = from + unit * w.segments * w.c.depth + channel % w.c.depth;
-    location const where(w.c, unit / w.c.heads, unit % w.c.heads);
-    index const chunks = (where.length + prefix_place::rows - 1) / prefix_place::rows;
-    constexpr int together = 8;
-    for (index s = 0; s < chunks; s += together) {
-        float2 x[together];
-        auto const place = [&](int i) {
-            return first + (back ? chunks - 1 - s - i : s + i) * w.c.depth;
-        };
-#pragma unroll
-        for (int i = 0; i < together; ++i) {
-            if (s + i < chunks) x[i] = *place(i);
-        }
-#pragma unroll
-        for (int i = 0; i < together; ++i) {
-            if (s + i < chunks) *place(i) = visit(x[i]);
-        }
+/// The sum over the chunks before, as they have theirs: maximum and sum of exp(z).
+struct prefix_sum {
+    float2 all{-HUGE_VALF, 0};
+
+    __device__ void take(float2 own) {
+        window_sum both{all.x, all.y};
+        both.join(own.x, own.y);
+        all = {both.max, both.sum};
     }
-}
-static __global__ void join_prefixes(prefix_call const __grid_constant__ w) {
-    window_sum all;
-    for_chunks(w, w.sums, false, [&](float2 own) {
-        float2 const before{all.max, all.sum};
-        all.join(own.x, own.y);
-        return before;
+    __device__ float2 before(float2) const { return all; }
+};
+/// The decay over the chunks behind and what they hand on.
+struct behind_sum {
+    float2 all{1, 0};
+
+    __device__ void take(float2 own) { all = {own.x * all.x, own.x * all.y + own.y}; }
+    __device__ float2 before(float2 own) const { return {own.x, all.y}; }
+};
+
+/// Channels of a block, each with as many threads as there are parts of its chunks.
+inline constexpr int joined_channels = warp_size, joined_parts = 8;
+inline constexpr int join_threads = joined_channels * joined_parts;
+
+/// Every chunk's entry becomes what comes before it, from the first or from the last one on.
+template <class Sum>
+__device__ inline void join_chunks(prefix_call const& w, float2* from, bool back) {
+    __shared__ float2 totals[joined_parts][joined_channels];
+    int const lane = int(threadIdx.x) % joined_channels, part = int(threadIdx.x) / joined_channels;
+    index const channel = index(blockIdx.x) * joined_channels + lane, unit = channel / w.c.depth;
+    index chunks = 0;
+    if (unit < w.c.sequences * w.c.heads) {
+        location const where(w.c, unit / w.c.heads, unit % w.c.heads);
+        chunks = (where.length + prefix_place::rows - 1) / prefix_place::rows;
+    }
+    float2* const entries = from + unit * w.segments * w.c.depth + channel % w.c.depth;
+    index const each = (chunks + joined_parts - 1) / joined_parts, begin = part * each;
+    index const end = begin + each < chunks ? begin + each : chunks;
+    // Some entries are on their way at a time: one after the other they would wait for memory.
+    auto const walk = [&](auto const& visit) {
+        constexpr int together = 8;
+        for (index s = begin; s < end; s += together) {
+            float2 x[together];
+            auto const place = [&](int i) {
+                return entries + (back ? chunks - 1 - s - i : s + i) * w.c.depth;
+            };
+#pragma unroll
+            for (int i = 0; i < together; ++i) {
+                if (s + i < end) x[i] = *place(i);
+            }
+#pragma unroll
+            for (int i = 0; i < together; ++i) {
+                if (s + i < end) visit(x[i], *place(i));
+            }
+        }
+    };
+    Sum own, before;
+    walk([&](float2 x, float2&) { own.take(x); });
+    totals[part][lane] = own.all;
+    __syncthreads();
+    for (int earlier = 0; earlier < part; ++earlier) before.take(totals[earlier][lane]);
+    walk([&](float2 x, float2& to) {
+        to = before.before(x);
+        before.take(x);
     });
 }
-static __global__ void join_behind(prefix_call const __grid_constant__ w) {
-    float all = 0;
-    for_chunks(w, w.behind, true, [&](float2 own) {
-        float const behind = all;
-        all = own.x * all + own.y;
-        return float2{own.x, behind};
-    });
+static __global__ void __launch_bounds__(join_threads)
+    join_prefixes(prefix_call const __grid_constant__ w) {
+    join_chunks<prefix_sum>(w, w.sums, false);
+}
+static __global__ void __launch_bounds__(join_threads)
+    join_behind(prefix_call const __grid_constant__ w) {
+    join_chunks<behind_sum>(w, w.behind, true);
 }
 
 /// l of one channel as the largest logit so far and what is above it: neither a logit of 1e4 nor a
@@ -271,20 +303,20 @@ public:
         prepared<float> ready(stream_, p_, 1);
         ready.for_each_launch([&](call<float> const& c) { w.c = c; });
         index const channels = p_.sequences * p_.heads * p_.depth;
-        auto const launch = [&](char const* name, void (*kernel)(prefix_call), index items) {
-            constexpr int threads = 128;
+        auto const launch = [&](char const* name, void (*kernel)(prefix_call), index items,
+                                int threads = 128) {
             kernel<<<unsigned((items + threads - 1) / threads), threads, 0, stream_>>>(w);
             expect(name, cudaGetLastError());
         };
         index const pairs = channels / 2 * w.segments;
         launch("launch of sum_prefixes", sum_prefixes, pairs);
-        launch("launch of join_prefixes", join_prefixes, channels);
+        launch("launch of join_prefixes", join_prefixes, channels * joined_parts, join_threads);
         launch("launch of weigh_prefixes", weigh_prefixes, pairs);
         channel_adjoint walks(stream_, inner_);
         walks.weighed_by(w.weight, w.behind, w.segments);
         walks();
         if (!from_.wants_gate()) return;
-        launch("launch of join_behind", join_behind, channels);
+        launch("launch of join_behind", join_behind, channels * joined_parts, join_threads);
         launch("launch of add_behind", add_behind, pairs);
     }
 

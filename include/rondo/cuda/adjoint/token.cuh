@@ -42,11 +42,9 @@ public:
 
     bool fits() const {
         auto const& what = p_.what;
-        // Without a decay the calls of mirrored_adjoint cost no more, but know no scale of d_out.
-        bool const none = what.decay == decay_kind::none && !scales_states(from_);
-        bool const token = what.decay == decay_kind::none || what.decay == decay_kind::constant ||
-                           what.decay == decay_kind::scalar;
-        bool const plain = token && !none && !what.delta && !what.normalized && !p_.k.ones &&
+        // Without a decay the calls of mirrored_adjoint cost no more.
+        bool const token = what.decay == decay_kind::constant || what.decay == decay_kind::scalar;
+        bool const plain = token && !what.delta && !what.normalized && !p_.k.ones &&
                            what.feature == feature_kind::identity && p_.group() == 1 &&
                            p_.passes.size() == 1 && p_.passes[0].order == nullptr;
         auto const known = [](tensor const& x) {
@@ -55,11 +53,6 @@ public:
         return plain && std::max(p_.depth, p_.width) <= widest_heavy_depth &&
                p_.o.kind == element::bfloat16 && known(from_.d_q) && known(from_.d_k) &&
                known(from_.d_v) && chunks_fast(p_) && has_room();
-    }
-
-    /// Whether gradients of states are handed in that count other than those of outputs.
-    static bool scales_states(detail::adjoint_problem<A> const& from) {
-        return from.d_out.s != nullptr && from.call.scale != 1;
     }
 
     /// Bytes of device memory at its fullest.

@@ -1,6 +1,7 @@
 /// @file
-/// `backward` of the additive decay over the whole sequence, on tensor cores. One maximum m and one
-/// sum D serve every token, so that with k' = k exp(z - m) and q' = q / D nothing decays:
+/// `backward` of the additive decay over the whole sequence, on tensor cores, where total.cuh does
+/// not take it: heads in groups, and more than 128 channels or columns. One maximum m and one sum D
+/// serve every token, so that with k' = k exp(z - m) and q' = q / D nothing decays:
 ///
 ///     dq = dq' / D,   dk = dk' exp(z - m),   dz_j = k'_j dk'_j - exp(z_j - m) sum_i q'_i dq'_i /
 ///     D,
