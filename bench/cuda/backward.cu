@@ -94,9 +94,11 @@ double error_of(Operator const& op, tensors<half_word> const& x,
 }
 
 template <class Operator>
-void train(report& to, std::string const& name, Operator op, bool ones = false) {
+void train(report& to, std::string const& name, Operator op, bool ones = false,
+           double least_gate = shape{}.least_gate) {
     static constexpr auto what = Operator::composition;
-    bench::for_each_length(to, name, [&](std::string const& title, shape const& s) {
+    bench::for_each_length(to, name, [&](std::string const& title, shape s) {
+        s.least_gate = least_gate;
         tensors<half_word> const one(s, what, ones, 1), other(s, what, ones, 11);
         gradient_tensors<half_word> const d_one(one, what, 1), d_other(other, what, 11);
         double const error = error_of(op, one, d_one, 1);
@@ -119,6 +121,7 @@ void all(report& to) {
     train(to, "constant", attention(decay::constant));
     train(to, "scalar", attention(decay::scalar));
     train(to, "vector", attention(decay::vector));
+    train(to, "vector, gates from -5 to 0", attention(decay::vector), false, -5);
     train(to, "lightnet", attention(decay::additive), true);
     train(to, "lightnet bidirectional", attention(decay::additive, bidirectional), true);
     train(to, "gated delta", attention(decay::scalar, update::delta));

@@ -11,6 +11,7 @@ namespace bench {
 
 struct shape {
     rd::index batch, time, heads, depth, width;
+    double least_gate = -0.1;  // of log decays
     rd::index tokens() const { return batch * time * heads; }
 };
 
@@ -52,7 +53,8 @@ struct tensors {
         rd::index const gates = what.per_channel() ? n.depth : 1;
         bool const additive = what.additive();
         if (what.gated()) {
-            gate = {n.tokens() * gates, additive ? -2.0 : -0.1, additive ? 2.0 : 0.0, seed + 3};
+            gate = {n.tokens() * gates, additive ? -2.0 : n.least_gate, additive ? 2.0 : 0.0,
+                    seed + 3};
         }
         if (what.delta) beta = {n.tokens(), 0, 1, seed + 4};
     }

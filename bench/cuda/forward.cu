@@ -59,6 +59,7 @@ void sixteen_bits(report& to) {
     forward<T>(to, "constant", attention(decay::constant));
     forward<T>(to, "scalar", attention(decay::scalar));
     forward<T>(to, "vector", attention(decay::vector));
+    forward<T>(to, "vector, gates from -5 to 0", attention(decay::vector), false, -5);
     forward<T>(to, "lightnet", attention(decay::additive), true);
     forward<T>(to, "lightnet bidirectional", attention(decay::additive, bidirectional), true);
     forward<T>(to, "lion_s", attention(decay::scalar, decay::on_write, bidirectional));

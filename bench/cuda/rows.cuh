@@ -31,9 +31,11 @@ double error_of(tensors<T> const& x, unsigned seed, Run const& run) {
 
 /// A row for each length.
 template <class T, class Operator>
-void forward(report& to, std::string const& name, Operator op, bool ones = false) {
+void forward(report& to, std::string const& name, Operator op, bool ones = false,
+             double least_gate = shape{}.least_gate) {
     static constexpr auto what = Operator::composition;
-    for_each_length(to, name, [&](std::string const& title, shape const& s) {
+    for_each_length(to, name, [&](std::string const& title, shape s) {
+        s.least_gate = least_gate;
         tensors<T> const one(s, what, ones, 1), other(s, what, ones, 11);
         double const error = error_of<what>(
             one, 1, [&](auto place, auto const& in, auto const& o) { op.forward(place, in, o); });

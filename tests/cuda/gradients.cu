@@ -62,7 +62,9 @@ memory_use memory_of(char const* name, Operator op) {
         auto const scalars = [&](rd::index at) {
             return memory.at(rd::bth(zeros.data() + at * size, 1, time, heads));
         };
-        if constexpr (what.per_channel()) {
+        if constexpr (what.per_channel() && what.delta) {
+            return make(rows(i), rows(i + 1), rows(i + 2), rows(i + 3), scalars(i + 4));
+        } else if constexpr (what.per_channel()) {
             return make(rows(i), rows(i + 1), rows(i + 2), rows(i + 3));
         } else if constexpr (what.gated() && what.delta) {
             return make(rows(i), rows(i + 1), rows(i + 2), scalars(i + 3), scalars(i + 4));
@@ -99,6 +101,7 @@ std::vector<memory_use> memory_of_backward() {
             memory_of("additive", attention(decay::additive)),
             memory_of("additive, bidirectional", attention(decay::additive, bidirectional)),
             memory_of("gated delta", attention(decay::scalar, update::delta)),
+            memory_of("vector delta", attention(decay::vector, update::delta)),
             memory_of("none, normalized", attention(normalize::sum)),
             memory_of("scalar, turned", attention(decay::scalar, position::fused(lrpe::rotation)))};
 }

@@ -115,12 +115,10 @@ class gradients_on_device : support::compiled<Policies...> {
             device_state<A<T>> d_out(out, given), d_in(to, given);
             rondo::gradient_options<A<T>> with{.scale = p.scale, .eps = p.eps};
             if (!support::is_empty(p.in)) with.in = in_state.template view<A<T> const>();
-            if (call.states) {
-                with.d_out = d_out.template view<A<T> const>();
-                with.d_in = d_in.template view<A<T>>();
-            }
+            if (call.hands_d_out) with.d_out = d_out.template view<A<T> const>();
+            if (call.d_in) with.d_in = d_in.template view<A<T>>();
             op.backward(place, in, views.o, targets(x, a), with);
-            return x.taken(call.states ? d_in.values(p.op) : oracle::state{});
+            return x.taken(call.d_in ? d_in.values(p.op) : oracle::state{});
         }
     }
 

@@ -163,13 +163,19 @@ struct chunk_block {
         load(v(stage), v_rows, int(c.width - column), tokens, count);
     }
 
-    /// Asks for rows of 64 values that lie one after the other.
-    __device__ void load_solved(int stage, element_type const* from) const {
-        constexpr int pieces = Shape::rows / 8;
-        auto const* const source = reinterpret_cast<std::byte const*>(from);
+    /// Asks for rows that lie one after the other; `lower`: for blocks of 16 x 16 up to the
+    /// diagonal, zeros for the others.
+    template <int Columns>
+    __device__ void load_whole(tile<element_type, Columns> const& to, std::byte const* from,
+                               bool lower = false) const {
+        constexpr int pieces = Columns / 8;
         for (int i = threadIdx.x; i < Shape::rows * pieces; i += Shape::threads) {
-            copy_ahead(solved(stage).at(i / pieces, i % pieces), source + i * 16, true);
+            int const row = i / pieces, piece = i % pieces;
+            copy_ahead(to.at(row, piece), from + i * 16, !lower || piece / 2 <= row / 16);
         }
+    }
+    __device__ void load_solved(int stage, element_type const* from) const {
+        load_whole(solved(stage), reinterpret_cast<std::byte const*>(from));
     }
 
     /// Asks for what earlier passes left of a chunk's outputs, as far as the second cache.

@@ -95,13 +95,14 @@ public:
 
     std::size_t record_bytes() const {
         // A delta update's states leave with the segments' transitions, and start from others.
-        index const units = Shape::delta ? units_ / tiles_ * (2 * tiles_ + 1) : units_;
+        index units = units_;
+        if constexpr (Shape::delta) units += units / tiles_ * (tiles_ + transition_tiles<Shape>);
         return segments_ == 1
                    ? 0
                    : std::size_t(units * segments_) * chunk_record<Shape>::size * sizeof(float);
     }
 
-    /// What a call of `backward` asks for besides.
+    /// What a walk is asked for besides its outputs.
     struct extras {
         chunk_marks marks{};
         float* rows = nullptr;  // unfinished outputs, where several calls add up to one
@@ -201,13 +202,13 @@ private:
             written.passes[0].read = false;
             chunk_plan left = plan(records, false, true, {});
             left.solved = to;
-            ++left.tiles;
+            left.tiles += transition_tiles<Shape>;
             launch(written, left);
             walked.starts = true;
             walked.records =
                 records + units_ / tiles_ * left.tiles * segments_ * chunk_record<Shape>::size;
             join_transitions<Shape><<<dim3(unsigned(units_), unsigned(Shape::warps)),
-                                      transition_threads, 0, stream_>>>(c, left, walked.records);
+                                      transition_threads, 0, stream_>>>(c, left, walked.records, 1);
             expect("launch of join_transitions", cudaGetLastError());
         }
         launch(c, walked);

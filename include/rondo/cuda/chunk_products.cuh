@@ -128,16 +128,25 @@ __device__ inline void leave_scores(chunk_block<Shape> const& b, int row, int bl
     if (!b.c.normalized) return;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-        float total = (sums[0][2 * half] + sums[0][2 * half + 1]) +
-                      (sums[1][2 * half] + sums[1][2 * half + 1]);
-        total += __shfl_xor_sync(~0U, total, 1);
-        total += __shfl_xor_sync(~0U, total, 2);
+        float const total = sum_of_quad((sums[0][2 * half] + sums[0][2 * half + 1]) +
+                                        (sums[1][2 * half] + sums[1][2 * half + 1]));
         if (lane % 4 == 0) b.notes.row_sums[16 * row + lane / 4 + 8 * half][block] = total;
     }
 }
 
-/// Multiplies queries of piece `row` by the decay between their piece and the keys' piece `block`:
+/// The decay of channels d and d + 1 between the queries' piece `row` and the keys' piece `block`:
 /// growth where the two are one.
+template <class Shape>
+__device__ inline float2 decay_between(chunk_block<Shape> const& b, int row, int block, int d) {
+    if (row == block) return *reinterpret_cast<float2 const*>(b.notes.piece_growth[row] + d);
+    float2 f = *reinterpret_cast<float2 const*>(b.notes.piece_decay[row - 1] + d);
+    for (int a = block + 1; a < row - 1; ++a) {
+        f.x *= b.notes.piece_decay[a][d], f.y *= b.notes.piece_decay[a][d + 1];
+    }
+    return f;
+}
+
+/// Multiplies queries by it.
 template <class Shape>
 __device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& queries, int row,
                                      int block, int step) {
@@ -146,15 +155,7 @@ __device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& 
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
         int const d = 16 * step + 8 * half + 2 * (b.lane % 4);
-        float2 f;
-        if (row == block) {
-            f = *reinterpret_cast<float2 const*>(b.notes.piece_growth[row] + d);
-        } else {
-            f = *reinterpret_cast<float2 const*>(b.notes.piece_decay[row - 1] + d);
-            for (int a = block + 1; a < row - 1; ++a) {
-                f.x *= b.notes.piece_decay[a][d], f.y *= b.notes.piece_decay[a][d + 1];
-            }
-        }
+        float2 const f = decay_between(b, row, block, d);
 #pragma unroll
         for (int i = 2 * half; i < 2 * half + 2; ++i) {
             float2 const x = unpack<T>(queries.x[i]);
@@ -162,6 +163,21 @@ __device__ inline void weigh_between(chunk_block<Shape> const& b, left_operand& 
         }
     }
 }
+
+/// A block of 16 x 16 of a lower triangle, numbered row by row.
+struct triangle_block {
+    int row, column;
+
+    static __device__ constexpr int number_of(int row, int column) {
+        return row * (row + 1) / 2 + column;
+    }
+    template <int Side>
+    static __device__ triangle_block of(int number) {
+        static_assert(Side <= 4);
+        int const row = (number >= 1) + (number >= 3) + (number >= 6);
+        return {row, number - number_of(row, 0)};
+    }
+};
 
 /// The weighted scores of the chunk's lower triangle, in blocks of 16 x 16 dealt to the warps.
 template <class Shape>
@@ -172,9 +188,7 @@ __device__ inline void compute_scores(chunk_block<Shape> const& b, int stage, pa
     constexpr int side = Shape::rows / 16, triangle = side * (side + 1) / 2;
     score_mask const mask{how.strict};
     for (int number = b.warp; number < triangle; number += Shape::warps) {
-        static_assert(side <= 4);
-        int const row = (number >= 1) + (number >= 3) + (number >= 6);
-        int const block = number - row * (row + 1) / 2;
+        auto const [row, block] = triangle_block::of<side>(number);
         if (16 * row >= count) continue;
         sum_tile sums[2] = {};
 #pragma unroll

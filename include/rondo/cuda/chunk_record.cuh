@@ -31,7 +31,7 @@ struct chunk_record {
 /// How a chunkwise launch is cut.
 struct chunk_plan {
     index tiles;         // of value columns; of a delta update's segments that leave their records
-                         // one more, which starts from the identity and writes zeros
+                         // some more, which start from the identity and write zeros
     int segments;        // of a sequence, each a block's
     int segment_length;  // tokens, whole chunks
     float* records;      // [unit, tile, segments], or null where there is one segment
@@ -69,6 +69,7 @@ __device__ inline void store_record(chunk_block<Shape> const& b, float* to,
         auto const& s = state.s[i / chunk_state<Shape>::channels][i % chunk_state<Shape>::channels];
         *record::quad(to, i, int(threadIdx.x)) = {s[0], s[1], s[2], s[3]};
     }
+    if constexpr (Shape::delta) return;
     for (int d = threadIdx.x; d < Shape::depth; d += Shape::threads) {
         to[record::normalizer + d] = b.notes.normalizer[d];
         to[record::max + d] = b.notes.max[d];

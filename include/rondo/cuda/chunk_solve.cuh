@@ -44,9 +44,10 @@ class chunk_solver {
     using T = typename Shape::element_type;
     using half_tile = tile<__nv_bfloat16, Shape::rows>;
     static constexpr int side = Shape::side, blocks = Shape::rows / side, step = Shape::step;
-    using block_sums = sum_tile[2];
 
 public:
+    using block_sums = sum_tile[2];
+
     __device__ chunk_solver(chunk_block<Shape> const& block, char* shared)
         : b_(block),
           high_{block.base + unsigned(Shape::key_bytes)},
@@ -72,28 +73,38 @@ public:
                 multiply_add<T>(sums[0], left, right[0]);
                 multiply_add<T>(sums[1], left, right[1]);
             }
-#pragma unroll
-            for (int x = 0; x < 4; ++x) {
-                int const i = side * row + b_.lane / 4 + x % 2 * 8;
-                int const j = side * column + x / 2 * 8 + 2 * (b_.lane % 4);
-                float a[2];
-#pragma unroll
-                for (int n = 0; n < 2; ++n) {
-                    float weight = b_.notes.strength[0][i];
-                    if constexpr (!by_channel) weight *= power_of_2(w.level[i] - w.level[j + n]);
-                    a[n] = j + n < i ? weight * sums[x / 2][x % 2 * 2 + n] : 0;
-                }
-                if (row == column) {
-                    *reinterpret_cast<float2*>(diagonal_ + i * step + j % side) = {a[0], a[1]};
-                } else {
-                    split_pair const parts(a[0], a[1]);
-                    high_.set(i, j / 2, parts.high);
-                    low_.set(i, j / 2, parts.low);
-                }
-            }
+            put(row, column, sums, [&](int i, int j) {
+                float weight = b_.notes.strength[0][i];
+                if constexpr (!by_channel) weight *= power_of_2(w.level[i] - w.level[j]);
+                return weight;
+            });
         }
         __syncthreads();
     }
+
+    /// A block of A from products and weight(i, j).
+    template <class Weight>
+    __device__ void put(int row, int column, block_sums const& sums, Weight const& weight) const {
+#pragma unroll
+        for (int x = 0; x < 4; ++x) {
+            int const i = side * row + b_.lane / 4 + x % 2 * 8;
+            int const j = side * column + x / 2 * 8 + 2 * (b_.lane % 4);
+            float a[2];
+#pragma unroll
+            for (int n = 0; n < 2; ++n) {
+                a[n] = j + n < i ? weight(i, j + n) * sums[x / 2][x % 2 * 2 + n] : 0;
+            }
+            if (row == column) {
+                *reinterpret_cast<float2*>(diagonal_ + i * step + j % side) = {a[0], a[1]};
+            } else {
+                split_pair const parts(a[0], a[1]);
+                high_.set(i, j / 2, parts.high);
+                low_.set(i, j / 2, parts.low);
+            }
+        }
+    }
+    /// An entry of a diagonal block, its column counted from the block's.
+    __device__ void put(int i, int column, float a) const { diagonal_[i * step + column] = a; }
 
     /// Leaves the inverse without its diagonal, transposed, in the place of the first keys.
     __device__ void invert() const {

@@ -10,18 +10,25 @@ namespace rondo::inline RONDO_ISA::cuda {
 
 inline constexpr int transition_threads = 256;
 
-/// Leaves what every segment starts from, in records of their own; those of `from` have a tile
-/// more, which is A. A block takes the columns of one warp of the walk.
+/// Tiles of A, as wide as those of the values.
+template <class Shape>
+inline constexpr int transition_tiles = Shape::depth / Shape::width;
+
+/// Leaves what every segment starts from, in records of their own; those of `from` have A's tiles
+/// behind the others. The state handed in counts `factor` times. A block takes the columns of one
+/// warp of the walk.
 template <class Shape>
 __global__ void __launch_bounds__(transition_threads)
-    join_transitions(call<float> const __grid_constant__ c, chunk_plan const from, float* to) {
+    join_transitions(call<float> const __grid_constant__ c, chunk_plan const from, float* to,
+                     float factor) {
     using record = chunk_record<Shape>;
     constexpr int depth = Shape::depth, columns = Shape::columns;
     constexpr int each = depth * columns / transition_threads, step = 2 * columns;
     static_assert(columns == 16 && depth % step == 0);
     __shared__ float state[depth][columns], own[depth][columns];
     __shared__ float a[step][depth + 8];  // from one channel to every other
-    index const tiles = from.tiles - 1, unit = blockIdx.x / tiles, tile = blockIdx.x % tiles;
+    index const tiles = from.tiles - transition_tiles<Shape>;
+    index const unit = blockIdx.x / tiles, tile = blockIdx.x % tiles;
     int const warp = blockIdx.y, mine = threadIdx.x;
     int const d = mine % depth, first = mine / depth * each;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
@@ -29,10 +36,11 @@ __global__ void __launch_bounds__(transition_threads)
     // visit(four elements, the channel and the column of the first) of one warp's columns
     auto const quads = [&](float* records, index of_tile, int segment, int of_warp,
                            auto const& visit) {
-        float* const one = records + (of_tile * from.segments + segment) * record::size;
+        index const at = (of_tile + of_warp / Shape::warps) * from.segments + segment;
+        float* const one = records + at * record::size;
         for (int i = mine; i < record::quads * warp_size; i += transition_threads) {
             int const lane = i % warp_size, number = i / warp_size;
-            visit(*record::quad(one, number, of_warp * warp_size + lane),
+            visit(*record::quad(one, number, of_warp % Shape::warps * warp_size + lane),
                   8 * number + 2 * (lane % 4), lane / 4);
         }
     };
@@ -40,7 +48,7 @@ __global__ void __launch_bounds__(transition_threads)
         index const row = i / columns, e = tile * Shape::width + warp * columns + i % columns;
         bool const known = c.in.s != nullptr && row < c.depth && e < c.width;
         state[row][i % columns] =
-            known ? c.in.s[(where.state(c) * c.depth + row) * c.width + e] : 0;
+            known ? factor * c.in.s[(where.state(c) * c.depth + row) * c.width + e] : 0;
     }
     for (int segment = 0;; ++segment) {
         __syncthreads();

@@ -4,8 +4,10 @@
 
 #include <rondo/attention.hpp>
 #include <rondo/cuda/adjoint/delta.cuh>
+#include <rondo/cuda/adjoint/delta_channels.cuh>
 #include <rondo/cuda/adjoint/prefix.cuh>
 #include <rondo/cuda/adjoint/token.cuh>
+#include <rondo/cuda/adjoint/total.cuh>
 #include <rondo/cuda/adjoint/turned.cuh>
 #include <rondo/cuda/both_launch.cuh>
 #include <rondo/cuda/generic.cuh>
@@ -109,10 +111,12 @@ inline void with_adjoint(cudaStream_t stream, detail::adjoint_problem<A> const& 
     if constexpr (std::is_same_v<A, float>) {
         if (token_adjoint x(stream, from); x.fits()) return visit(x);
         if (mirrored_adjoint x(stream, from); x.fits()) return visit(x);
+        if (total_adjoint x(stream, from); x.fits()) return visit(x);
         if (window_adjoint x(stream, from); x.fits()) return visit(x);
         if (channel_adjoint x(stream, from); x.fits()) return visit(x);
         if (prefix_adjoint x(stream, from); x.fits()) return visit(x);
         if (delta_adjoint x(stream, from); x.fits()) return visit(x);
+        if (delta_channel_adjoint x(stream, from); x.fits()) return visit(x);
     }
     generic_adjoint<A> x(stream, from);
     visit(x);

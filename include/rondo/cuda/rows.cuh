@@ -70,6 +70,12 @@ __device__ inline A sum_of_warp(A x) {
     return x;
 }
 
+/// The sum over four neighbouring lanes, in each of them.
+__device__ inline float sum_of_quad(float x) {
+    x += __shfl_xor_sync(~0U, x, 1);
+    return x + __shfl_xor_sync(~0U, x, 2);
+}
+
 /// A feature map of one channel; silu_half_unit still has to be divided by its norm.
 template <class A>
 __device__ inline A mapped(feature_kind feature, A x) {

@@ -67,6 +67,13 @@ __device__ inline unsigned larger(unsigned a, unsigned b) {
     return result;
 }
 
+/// The transpose of 8 x 8 values: lane l holds columns 2 (l % 4) + {0, 1} of row l / 4.
+__device__ inline unsigned transposed(unsigned x) {
+    unsigned result;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(x));
+    return result;
+}
+
 inline constexpr float log2_of_e = 1.44269504F;
 
 /// 2^x to 2 units in the last place; 0 below the smallest normal number.
@@ -294,5 +301,20 @@ __device__ inline void prefetch(float const* from) {
 __device__ inline unsigned shared_address(void const* x) {
     return static_cast<unsigned>(__cvta_generic_to_shared(x));
 }
+
+/// A thread's pieces of 16 bytes of a square tile of 16-bit elements.
+template <int Side, int Threads>
+struct own_pieces {
+    static constexpr int across = Side / 8, count = Side * across / Threads;
+
+    /// visit(number, row, piece)
+    template <class Visit>
+    static __device__ void each(Visit const& visit) {
+#pragma unroll
+        for (int i = 0; i < count; ++i) {
+            visit(i, int(threadIdx.x) / across + i * (Threads / across), int(threadIdx.x) % across);
+        }
+    }
+};
 
 }  // namespace rondo::inline RONDO_ISA::cuda

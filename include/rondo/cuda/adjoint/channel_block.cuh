@@ -61,6 +61,8 @@ protected:
     __device__ width_tile d_o() const { return {v().base + Shape::width_bytes}; }
     __device__ slice_tile s() const { return {d_o().base + Shape::width_bytes}; }
     __device__ slice_tile d_s() const { return {s().base + Shape::state_bytes}; }
+    /// Of values, where there is no dS.
+    __device__ width_tile rests() const { return {d_s().base}; }
 
     /// This lane's channels of a piece's rows in a tile, in the order in which its warp looks: one
     /// code for both kinds of warps, more of it would not stay where instructions are cached.
@@ -117,6 +119,14 @@ protected:
         return {rows.first + channel * 2, rows.step};
     }
 
+    /// Whether there is a dS; launches of a delta update with one add to what those without left.
+    __device__ bool behind() const { return !Shape::delta || w_.d_states != nullptr; }
+
+    /// Whether its products are those of what is written and the gradients of that.
+    __device__ bool leaves_beta() const {
+        return Shape::delta && channel_ == 0 && w_.x[to_beta].data != nullptr;
+    }
+
     __device__ void load() const {
         int const channels = int(c_.depth) - channel_, width = int(c_.width);
         load_rows(q(), rows_of(of_q, channel_), channels, 0, count_);
@@ -129,9 +139,14 @@ protected:
         load_rows(v(), rows_of(of_v, 0), width, 0, count_);
         load_rows(d_o(), rows_of(of_d_o, 0), width, 0, count_);
         load_state(s(), w_.states);
-        load_state(d_s(), w_.d_states);
+        if (behind()) {
+            load_state(d_s(), w_.d_states);
+        } else if (leaves_beta()) {
+            load_rows(rests(), rows_of(of_rest, 0), width, 0, count_);
+        }
         if (warp_ != 0) return;
-        bool const known = first_ + count_ + shift < at_.length && 2 * lane_ < channels;
+        bool const known =
+            !Shape::delta && first_ + count_ + shift < at_.length && 2 * lane_ < channels;
         notes_.last[lane_] = known ? reinterpret_cast<unsigned const*>(gates[count_])[lane_] : 0;
     }
 

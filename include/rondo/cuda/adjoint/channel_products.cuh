@@ -25,7 +25,7 @@ public:
         __syncthreads();
         this->weigh_piece();
         bool const gates = w_.x[to_gate].data != nullptr, additive = w_.behind != nullptr;
-        if (gates && !additive && !keys_) this->multiply_states();
+        if (gates && !additive && !keys_ && sums::behind()) this->multiply_states();
         __syncthreads();
         this->multiply();
         __syncthreads();
@@ -49,8 +49,10 @@ private:
         channel_tensor const out = keys_ ? to_k : to_q;
         bool const leaves = w_.x[out].data != nullptr && channel < c_.depth;
         bool const weighs = keys_ && leaves && w_.behind != nullptr;
+        bool const adds = Shape::delta && keys_ && leaves && sums::behind();
         int const known = leaves ? count_ - first : 0;
         auto const to = rows_of(out, channel), weights = rows_of(of_weight, channel);
+        auto const more = rows_of(of_more, channel);
         float4 const* const scores = reinterpret_cast<float4 const*>(sums::own_scores());
         int const from = place(sums::looked_row(0), lane_), way = sums::way() * Shape::pairs;
         float2 met[piece], decay[piece], weight{1, 1}, behind{1, 1};
@@ -81,12 +83,19 @@ private:
             float2 value{c_.scale * (outside.x * weight.x + inside.x),
                          c_.scale * (outside.y * weight.y + inside.y)};
             if (weighs && row < known) {
-                float2 const p =
-                    unpack<T>(*reinterpret_cast<unsigned const*>(weights[first + row]));
+                float2 const p = pair_at(weights[first + row]);
                 value = {value.x * p.x, value.y * p.y};
+            }
+            if (adds && row < known) {
+                float2 const x = pair_at(to[first + row]), y = pair_at(more[first + row]);
+                value = {value.x + (x.x + y.x), value.y + (x.y + y.y)};
             }
             leave(row < known, to[first + row], value);
         }
+    }
+
+    static __device__ float2 pair_at(std::byte const* from) {
+        return unpack<T>(*reinterpret_cast<unsigned const*>(from));
     }
 
     static __device__ void leave(bool present, std::byte* to, float2 value) {
@@ -115,12 +124,13 @@ private:
             float2 const f = notes_.decay[a][lane_];
             decay = {decay.x * f.x, decay.y * f.y};
         }
-        for (int a = 0; a < pieces; ++a) {
+        int const noted = sums::behind() ? pieces : 0;
+        for (int a = 0; a < noted; ++a) {
             float2 const x = notes_.over[a][lane_];
             sum = {sum.x + x.x, sum.y + x.y};
         }
         sum = {sum.x * decay.x, sum.y * decay.y};
-        for (int a = 0; a < pieces; ++a) {
+        for (int a = 0; a < noted; ++a) {
             float2 const x = notes_.behind[a][lane_];
             sum = {sum.x + x.x, sum.y + x.y};
         }
@@ -145,9 +155,14 @@ private:
         for (int i = mine - 1; i >= 0; --i) {
             float2 const before = sum;
             sum = {sum.x + own[i].x, sum.y + own[i].y};
-            float2 const value = c_.on_write ? before : sum, f = sums::decays(gates[i]);
-            leave(i < known, to[first + i],
-                  {f.x > 0 ? c_.scale * value.x : 0, f.y > 0 ? c_.scale * value.y : 0});
+            float2 value = c_.on_write ? before : sum;
+            float2 const f = sums::decays(gates[i]);
+            value = {f.x > 0 ? c_.scale * value.x : 0, f.y > 0 ? c_.scale * value.y : 0};
+            if (Shape::delta && sums::behind() && i < known) {
+                float2 const x = pair_at(to[first + i]);
+                value = {value.x + x.x, value.y + x.y};
+            }
+            leave(i < known, to[first + i], value);
         }
     }
     /// The gates of this warp's own tokens.
@@ -196,7 +211,7 @@ private:
             carried = {carried.x - query[i].x, carried.y - query[i].y};
             if (i < known) {
                 float2 const y = of_key(i);
-                float2 const p = unpack<T>(*reinterpret_cast<unsigned const*>(weights[first + i]));
+                float2 const p = pair_at(weights[first + i]);
                 leave(true, to[first + i],
                       {c_.scale * (y.x + p.x * carried.x), c_.scale * (y.y + p.y * carried.y)});
             }

@@ -16,8 +16,22 @@ namespace rondo::inline RONDO_ISA::cuda {
 
 /// The tensors of a call, and the rows of one of them by the places of a chunk. `weight`: of keys
 /// that an additive decay has weighed (prefix.cuh).
-enum channel_tensor : int { of_q, of_k, of_gate, of_v, of_d_o, to_q, to_k, to_gate, of_weight };
-inline constexpr int channel_tensors = of_weight + 1;
+enum channel_tensor : int {
+    of_q,
+    of_k,
+    of_gate,
+    of_v,
+    of_d_o,
+    to_q,
+    to_k,
+    to_gate,
+    of_weight,
+    of_beta,  // of a delta update (delta_channels.cuh)
+    to_beta,
+    of_more,  // to be added to the gradients of keys
+    of_rest,  // what rounding left out of the values
+};
+inline constexpr int channel_tensors = of_rest + 1;
 struct channel_rows {
     std::byte* first;
     int step;
@@ -25,10 +39,12 @@ struct channel_rows {
     __device__ std::byte* operator[](int row) const { return first + index(row) * step; }
 };
 
-/// Sizes of a block that makes the gradients of a chunk. `Width`: value columns, padded.
-template <int Width>
+/// Sizes of a block that makes the gradients of a chunk. `Width`: value columns, padded. `Delta`:
+/// of a delta update, whose readers come in two launches (delta_channels.cuh).
+template <int Width, bool Delta = false>
 struct channel_shape {
     using element_type = __nv_bfloat16;
+    static constexpr bool delta = Delta;
     static constexpr int width = Width, rows = most_chunk_rows, slice = 64, pairs = slice / 2;
     static constexpr int piece = 16, pieces = rows / piece;
     // A warp takes a piece's queries, or its keys.
@@ -70,13 +86,21 @@ struct channel_shape {
 struct channel_call {
     call<float> c;  // its first pass is the walk forwards
     tensor x[channel_tensors];
-    std::byte const *states, *d_states;  // dS without the decay between it and the chunk
-    index slots;                         // of a head
-    int row_bytes;                       // of a state
+    // dS without the decay between it and the chunk; of a delta update with it, or null.
+    std::byte const *states, *d_states;
+    index slots;     // of a head
+    int row_bytes;   // of a state
     int gate_shift;  // from a token to the one whose gate counts between the last and it
     // What weighed keys hand on to logits, [sequence, head, chunk, depth], or null.
     float2* behind;
     index segments;  // of these
 };
+
+/// The strength of a token of a delta update as its gradients take it: one that writes nothing
+/// writes next to nothing, so that what it would write is known, too.
+__device__ inline float strength_of(float beta) {
+    constexpr float least = 0x1p-48F;
+    return fabsf(beta) < least ? least : beta;
+}
 
 }  // namespace rondo::inline RONDO_ISA::cuda

@@ -19,7 +19,8 @@ public:
     using base::base;
 
 protected:
-    using base::c_, base::gate, base::k, base::keys_, base::lane_, base::notes_, base::piece_;
+    using base::c_, base::channel_, base::count_, base::gate, base::k, base::keys_, base::lane_,
+        base::notes_, base::piece_;
     using base::d_o, base::d_s, base::q, base::s, base::v, base::w_, base::warp_, base::weighed;
     using base::piece, base::pieces;
     using typename base::T;
@@ -62,6 +63,7 @@ protected:
         for_sums([](sum_tile& x, int) { x[0] = x[1] = x[2] = x[3] = 0; });
 #pragma unroll
         for (int e = 0; e < Shape::width / 16; ++e) {
+            if (keys_ && !base::behind()) break;
             auto const rows = own.left(piece * piece_, e, lane);
 #pragma unroll
             for (int block = 0; block < groups / 2; ++block) {
@@ -71,7 +73,7 @@ protected:
                 multiply_add<T>(sums_[2 * block + 1], rows, right[1]);
             }
         }
-        if (keys_) {
+        if (keys_ && base::behind()) {
             scale([&](int pair) { return base::decays(notes_.last[pair]); });
             if (w_.x[to_gate].data != nullptr && w_.behind == nullptr) note_behind();
         }
@@ -104,6 +106,7 @@ protected:
 #pragma unroll
         for (int i = 0; i < 8; ++i) own_[i / 4][i % 4] = 0;
         score(own_, own, other, piece_);
+        if (Shape::delta && !keys_ && base::leaves_beta()) leave_beta();
     }
 
     /// From a product's order to one pair of channels a lane.
@@ -125,6 +128,25 @@ protected:
     }
 
 private:
+    /// From the products of what the piece's tokens write and the gradients of that times the
+    /// strength.
+    __device__ void leave_beta() const {
+        sum_tile products[2];
+#pragma unroll
+        for (int x = 0; x < 8; ++x) products[x / 4][x % 4] = own_[x / 4][x % 4];
+        score(products, base::d_o(), base::rests(), piece_);
+        tensor const &from = w_.x[of_beta], &to = w_.x[to_beta];
+#pragma unroll
+        for (int x = 0; x < 8; ++x) {
+            int const i = lane_ / 4 + x % 4 / 2 * 8, j = 2 * (lane_ % 4) + x / 4 * 8 + x % 2;
+            int const row = piece * piece_ + i;
+            if (i != j || row >= count_) continue;
+            float const beta =
+                strength_of(cuda::load<float>(base::rows_of(of_beta, 0)[row], from.kind));
+            store(base::rows_of(to_beta, 0)[row], to.kind, products[x / 4][x % 4] / beta / beta);
+        }
+    }
+
     /// visit(sums of 8 channels, their number)
     template <class Visit>
     __device__ void for_sums(Visit const& visit) {

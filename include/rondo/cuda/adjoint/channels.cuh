@@ -6,15 +6,10 @@
 #pragma once
 
 #include <rondo/cuda/adjoint/channel_products.cuh>
+#include <rondo/cuda/adjoint/states.cuh>
 #include <rondo/cuda/chunk_launch.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
-
-/// Divides a state by what outputs are multiplied with.
-static __global__ void divide_states(float const* from, float* to, index count, float scale) {
-    index const item = index(blockIdx.x) * blockDim.x + threadIdx.x;
-    if (item < count) to[item] = from[item] / scale;
-}
 
 /// One call of `backward`.
 ///
@@ -119,19 +114,16 @@ private:
         auto const bytes = std::size_t(p_.heads * x.slots * x.columns * x.depth) * 2;
         x.states = x.all.take(bytes), x.d_states = x.all.take(bytes);
         bool const divides = from_.d_out.s != nullptr && p_.scale != 1;
-        x.d_out = x.all.take(divides ? std::size_t(handed_size()) * sizeof(float) : 0);
+        index const size = adjoint_states(stream_, p_).size();
+        x.d_out = x.all.take(divides ? std::size_t(size) * sizeof(float) : 0);
         return x;
     }
-    index handed_size() const { return p_.sequences * p_.heads * p_.depth * p_.width; }
 
     /// The gradient of the state behind all tokens, as one of sums that are yet to be scaled.
     float* handed_in(scratch const& memory, plan const& at) const {
         if (from_.d_out.s == nullptr || p_.scale == 1) return from_.d_out.s;
         auto* const to = memory.at<float>(at.d_out);
-        constexpr int threads = 256;
-        divide_states<<<unsigned((handed_size() + threads - 1) / threads), threads, 0, stream_>>>(
-            from_.d_out.s, to, handed_size(), p_.scale);
-        expect("launch of divide_states", cudaGetLastError());
+        adjoint_states(stream_, p_).scale(from_.d_out.s, to, 1 / p_.scale);
         return to;
     }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <rondo/cuda/adjoint/delta_products.cuh>
-#include <rondo/cuda/adjoint/delta_walk.cuh>
+#include <rondo/cuda/adjoint/delta_walks.cuh>
 #include <rondo/cuda/adjoint/mirrored.cuh>
 
 namespace rondo::inline RONDO_ISA::cuda {
@@ -35,7 +35,8 @@ public:
 
     std::size_t scratch_bytes() const {
         std::size_t bytes = 0;
-        with_side([&]<int Side>() { bytes = planned<Side>(nullptr).bytes; });
+        with_side(
+            [&]<int Side>() { bytes = planned<Side>(nullptr).bytes + walks<Side>().bytes(); });
         return bytes + prepared<float>::scratch_bytes(p_, 1);
     }
 
@@ -44,6 +45,11 @@ public:
     }
 
 private:
+    template <int Side>
+    delta_walks<delta_walk_shape<Side>, delta_walk_shape<Side>> walks() const {
+        return {stream_, p_};
+    }
+
     template <class Visit>
     void with_side(Visit const& visit) const {
         std::max(p_.depth, p_.width) <= 64 ? visit.template operator()<64>()
@@ -92,14 +98,13 @@ private:
         prepared<float> ready(stream_, p_, 1);
         ready.for_each_launch([&](call<float> const& c) { w.c = c; });
         index const slots = p_.heads * w.solved.slots;
-        index const walks = p_.sequences * p_.heads * (w.columns / walk::width);
         if (slots > 0) {
-            launch<solving_shape<walk>>("solve_chunks", solve_chunks<solving_shape<walk>>, slots,
-                                        w.c, w.solved);
+            launch<solving_shape<walk>>("launch of solve_chunks", solve_chunks<solving_shape<walk>>,
+                                        slots, w.c, w.solved);
         }
-        launch<walk>("walk_delta", walk_delta<walk, false>, walks, w);
-        launch<walk>("walk_delta", walk_delta<walk, true>, walks, w);
-        if (slots > 0) launch<products>("multiply_delta", multiply_delta<products>, slots, w);
+        walks<Side>()(w, 1);
+        if (slots > 0)
+            launch<products>("launch of multiply_delta", multiply_delta<products>, slots, w);
         if (w.constant == nullptr) return;
         sum_constant_gate<<<unsigned(p_.heads), 256, 0, stream_>>>(w.constant, 1, p_.heads,
                                                                    w.solved.slots, from_.d_gate);

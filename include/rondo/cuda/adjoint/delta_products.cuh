@@ -21,9 +21,10 @@ class delta_products : delta_strip<Shape> {
     using strip = delta_strip<Shape>;
     using typename strip::rows_tile;
     using token_tile = tile<T, Shape::rows>;
+    using state_pieces = own_pieces<Shape::side, Shape::threads>;
     using strip::b_, strip::count_, strip::row_, strip::sums_, strip::tokens_;
     using strip::blocks, strip::groups, strip::for_sums, strip::leave_quads, strip::note;
-    using strip::present, strip::row, strip::sum_of_four, strip::token;
+    using strip::present, strip::row, strip::token;
 
 public:
     __device__ delta_products(delta_call const& what, chunk_block<Shape> const& block, int number,
@@ -170,9 +171,10 @@ private:
         b_.load(k(), b_.k_rows, int(c_.depth), tokens_, count_);
         copy(s(), w_.states);
         bool const gates = w_.d_gate.data != nullptr;
-        uint4 behind[own_pieces];
+        uint4 behind[state_pieces::count];
         if (gates) {
-            for_pieces([&](int i, int row, int piece) { behind[i] = piece_behind(row, piece); });
+            state_pieces::each(
+                [&](int i, int row, int piece) { behind[i] = piece_behind(row, piece); });
         }
         weigher.weigh(0);
         strengths.leave(0);
@@ -255,32 +257,22 @@ private:
                     unpack<T>(known ? *reinterpret_cast<unsigned const*>(v + column * 2) : 0);
                 product += x.x * y.x + x.y * y.y;
             }
-            product = sum_of_four(product) - terms_.reading_keys[row(half)];
+            product = sum_of_quad(product) - terms_.reading_keys[row(half)];
         }
         if (!present(half) || b_.lane % 4 != 0) return;
         store(b_.where.key_side(w_.d_beta, token(half)), w_.d_beta.kind,
               asks ? product : terms_.own[row(half)] / beta);
     }
 
-    /// visit(number, row, piece) for this thread's pieces of 16 bytes of a state
-    static constexpr int own_pieces = Shape::side * Shape::side / 8 / Shape::threads;
-    template <class Visit>
-    static __device__ void for_pieces(Visit const& visit) {
-        constexpr int pieces = Shape::side / 8, step = Shape::threads / pieces;
-#pragma unroll
-        for (int i = 0; i < own_pieces; ++i) {
-            visit(i, int(threadIdx.x) / pieces + i * step, int(threadIdx.x) % pieces);
-        }
-    }
     /// Of dS', straight from memory: its tile comes later, and from a cache then.
     __device__ uint4 piece_behind(int row, int piece) const {
         index const at = (slot_ * w_.columns + row) * rows_tile::row_bytes + 16 * piece;
         return row < w_.columns ? *reinterpret_cast<uint4 const*>(w_.d_states + at) : uint4{};
     }
     /// <S, dS'> over the chunk.
-    __device__ void multiply_states(uint4 const (&behind)[own_pieces]) const {
+    __device__ void multiply_states(uint4 const (&behind)[state_pieces::count]) const {
         float sum = 0;
-        for_pieces([&](int i, int row, int piece) {
+        state_pieces::each([&](int i, int row, int piece) {
             uint4 const x = behind[i], y = s().get_piece(row, piece);
             sum += product(x.x, y.x) + product(x.y, y.y) + (product(x.z, y.z) + product(x.w, y.w));
         });

@@ -119,14 +119,10 @@ protected:
         });
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-            float const whole = sum_of_four(products[half]);
+            float const whole = sum_of_quad(products[half]);
             if (b_.lane % 4 == 0) to[row(half)] = whole;
         }
         __syncwarp();
-    }
-    static __device__ float sum_of_four(float x) {
-        x += __shfl_xor_sync(~0U, x, 1);
-        return x + __shfl_xor_sync(~0U, x, 2);
     }
 
     __device__ void leave(tensor const& to) const {

@@ -24,6 +24,7 @@ class token_products {
     using rows_tile = tile<T, Shape::side>;
     static constexpr int steps = Shape::side / 16, groups = Shape::columns / 8;
     static constexpr int blocks = Shape::strips;
+    using pieces = own_pieces<Shape::side, Shape::threads>;  // of a state
 
 public:
     __device__ token_products(token_call const& what, chunk_block<Shape> const& block, int number,
@@ -39,7 +40,7 @@ public:
           part_(block.warp % Shape::parts) {}
 
     __device__ void run(int number, index slot) {
-        uint4 behind[pieces];
+        uint4 behind[pieces::count];
         load(number, slot, behind);
         compute_pairs();
         __syncthreads();
@@ -62,29 +63,18 @@ private:
     /// S, and later dS.
     __device__ rows_tile s() const { return {d_o().base + Shape::depth_bytes}; }
     __device__ square<T> of_values(int row, int block) const {
-        return {s().base + unsigned(Shape::state_bytes + number(row, block) * square<T>::bytes)};
+        int const number = triangle_block::number_of(row, block);
+        return {s().base + unsigned(Shape::state_bytes + number * square<T>::bytes)};
     }
     __device__ square<T> of_keys(int row, int block) const {
         return {of_values(row, block).base + unsigned(Shape::squares * square<T>::bytes)};
     }
-    static __device__ int number(int row, int block) { return row * (row + 1) / 2 + block; }
 
     __device__ int row(int half) const { return 16 * strip_ + b_.lane / 4 + 8 * half; }
     __device__ bool present(int half) const { return row(half) < count_; }
 
-    /// visit(number, row, piece) for this thread's pieces of 16 bytes of a state
-    static constexpr int pieces = Shape::side * Shape::side / 8 / Shape::threads;
-    template <class Visit>
-    static __device__ void for_pieces(Visit const& visit) {
-        constexpr int across = Shape::side / 8, step = Shape::threads / across;
-#pragma unroll
-        for (int i = 0; i < pieces; ++i) {
-            visit(i, int(threadIdx.x) / across + i * step, int(threadIdx.x) % across);
-        }
-    }
-
     /// Loads what the chunk reads: dS to registers, until S has made room for it.
-    __device__ void load(int number, index slot, uint4 (&behind)[pieces]) {
+    __device__ void load(int number, index slot, uint4 (&behind)[pieces::count]) {
         int const length = int(b_.where.length);
         walk_order<Shape> order(b_.notes, c_.passes[0], 0, length, length, 0);
         order.note(number);
@@ -110,12 +100,12 @@ private:
         auto const known = [&](int row, int piece) {
             return row < w_.columns && 8 * piece < w_.depth;
         };
-        for_pieces([&](int, int row, int piece) {
+        pieces::each([&](int, int row, int piece) {
             bool const inside = known(row, piece);
             copy_ahead(s().at(row, piece), w_.states + first + (inside ? place(row, piece) : 0),
                        inside);
         });
-        for_pieces([&](int i, int row, int piece) {
+        pieces::each([&](int i, int row, int piece) {
             auto const* const from =
                 reinterpret_cast<uint4 const*>(w_.d_states + first + place(row, piece));
             behind[i] = known(row, piece) ? *from : uint4{};
@@ -126,7 +116,7 @@ private:
     }
 
     /// Makes room for dS, and leaves <S, dS> over the chunk: the diagonal of a product.
-    __device__ void exchange_states(uint4 const (&behind)[pieces]) const {
+    __device__ void exchange_states(uint4 const (&behind)[pieces::count]) const {
         constexpr int own = steps * steps / Shape::warps;
         int const lane = anew(b_.lane), first = b_.warp * own;
         left_operand before[own];
@@ -137,7 +127,7 @@ private:
             }
         }
         __syncthreads();
-        for_pieces([&](int i, int row, int piece) { s().set_piece(row, piece, behind[i]); });
+        pieces::each([&](int i, int row, int piece) { s().set_piece(row, piece, behind[i]); });
         __syncthreads();
         if (!gates()) return;
         sum_tile sums[2] = {};
@@ -160,7 +150,7 @@ private:
         int const lane = anew(b_.lane);
         score_mask const mask{c_.passes[0].strict};
         for (int at = b_.warp; at < Shape::squares; at += Shape::warps) {
-            int const row = (at >= 1) + (at >= 3) + (at >= 6), block = at - number(row, 0);
+            auto const [row, block] = triangle_block::of<blocks>(at);
             sum_tile keys[2] = {}, values[2] = {};
 #pragma unroll
             for (int step = 0; step < steps; ++step) {
@@ -199,7 +189,7 @@ private:
         for (int i = 0; i < 2; ++i) {
             float const* const x = both[0] + 2 * i;
             float const* const y = both[1] + 2 * i;
-            readers[i] = sum_of_four((x[0] + x[1]) + (y[0] + y[1]));
+            readers[i] = sum_of_quad((x[0] + x[1]) + (y[0] + y[1]));
         }
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
@@ -224,18 +214,9 @@ private:
             to = row == block ? to + readers[i] : readers[i];
         }
     }
-    static __device__ float sum_of_four(float x) {
-        x += __shfl_xor_sync(~0U, x, 1);
-        return x + __shfl_xor_sync(~0U, x, 2);
-    }
 
     __device__ void differentiate_queries() {
-        read(
-            d_o(),
-            [&](right_operand(&to)[2], int block, int step, int lane) {
-                s().right(to, block, step, lane);
-            },
-            [&](int half) { return c_.scale * weights_.read[row(half)]; });
+        read<false>(d_o(), [&](int half) { return c_.scale * weights_.read[row(half)]; });
         if (gates()) note(terms_.queries[part_], q());
         for (int block = 0; block <= strip_; ++block) {
             add(of_values(strip_, block).left(b_.lane), k(), block);
@@ -243,12 +224,7 @@ private:
         leave(w_.d_q, int(c_.depth));
     }
     __device__ void differentiate_keys() {
-        read(
-            v(),
-            [&](right_operand(&to)[2], int block, int step, int lane) {
-                s().right(to, block, step, lane);
-            },
-            [&](int half) { return weights_.write[row(half)]; });
+        read<false>(v(), [&](int half) { return weights_.write[row(half)]; });
         if (gates()) note(terms_.keys[part_], k());
         for (int block = strip_; block < blocks; ++block) {
             add(of_values(block, strip_).left_transposed(b_.lane), q(), block);
@@ -256,21 +232,16 @@ private:
         leave(w_.d_k, int(c_.depth));
     }
     __device__ void differentiate_values() {
-        read(
-            k(),
-            [&](right_operand(&to)[2], int block, int step, int lane) {
-                s().right_transposed(to, 16 * block, step, lane);
-            },
-            [&](int half) { return weights_.write[row(half)]; });
+        read<true>(k(), [&](int half) { return weights_.write[row(half)]; });
         for (int block = strip_; block < blocks; ++block) {
             add(of_keys(block, strip_).left_transposed(b_.lane), d_o(), block);
         }
         leave(w_.d_v, int(c_.width));
     }
 
-    /// sums = the warp's rows times a state, each row with its weight
-    template <class State, class Weight>
-    __device__ void read(rows_tile const& rows, State const& state, Weight const& weight) {
+    /// sums = the warp's rows times the state, each row with its weight
+    template <bool Transposed, class Weight>
+    __device__ void read(rows_tile const& rows, Weight const& weight) {
         int const lane = anew(b_.lane);
 #pragma unroll
         for (int n = 0; n < groups; ++n) sums_[n][0] = sums_[n][1] = sums_[n][2] = sums_[n][3] = 0;
@@ -280,7 +251,12 @@ private:
 #pragma unroll
             for (int n = 0; n < groups; n += 2) {
                 right_operand right[2];
-                state(right, (part_ * groups + n) / 2, step, lane);
+                int const block = (part_ * groups + n) / 2;
+                if constexpr (Transposed) {
+                    s().right_transposed(right, 16 * block, step, lane);
+                } else {
+                    s().right(right, block, step, lane);
+                }
                 multiply_add<T>(sums_[n], x, right[0]);
                 multiply_add<T>(sums_[n + 1], x, right[1]);
             }
@@ -315,7 +291,7 @@ private:
                 float2 const x = unpack<T>(beside.get(row(half), pair));
                 product += sums_[n][2 * half] * x.x + sums_[n][2 * half + 1] * x.y;
             }
-            product = sum_of_four(product);
+            product = sum_of_quad(product);
             if (b_.lane % 4 == 0) to[row(half)] = product;
         }
     }
