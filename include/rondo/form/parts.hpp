@@ -18,19 +18,28 @@ struct cut {
     index ask_heads = 1;  // whose rows are asked for together along a path
 };
 
+/// What moving a state past a token costs of moving and reading it, as measured.
+constexpr double moving_cost(composition const& what) noexcept {
+    switch (what.decay) {
+        case decay_kind::none:
+        case decay_kind::constant: return 0.4;
+        case decay_kind::vector: return 0.55;
+        default: return 0.45;
+    }
+}
+
 /// One of `count` parts of every sequence's readers.
 struct time_part {
     index number = 0, count = 1;
 
-    /// Where the part begins among `length` places, on whole pieces, that parts end together.
-    /// `moves`: a part moves the state to its first reader, which is taken to cost half of moving
-    /// and reading, so that each part reads half of the one before.
-    index begin(index length, index piece, bool moves) const noexcept {
+    /// Where the part begins among `length` places, on whole pieces, that parts end together: each
+    /// moves the state to its first reader, at a `cost` of what it takes to move and read, so that
+    /// it reads that much less than the one before.
+    index begin(index length, index piece, double cost) const noexcept {
         if (number == count) return length;
-        double const next = moves ? 0.5 : 1;
         auto const sum = [&](index parts) {
             double places = 0, share = 1;
-            for (index i = 0; i < parts; ++i, share *= next) places += share;
+            for (index i = 0; i < parts; ++i, share *= 1 - cost) places += share;
             return places;
         };
         return index(double(length / piece) * sum(number) / sum(count)) * piece;

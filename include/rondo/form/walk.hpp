@@ -70,8 +70,9 @@ public:
                 }
             }
             divide(how, heads.last - heads.first);
-            index const from = part.begin(length, piece, how.write);
-            index const to = time_part{part.number + 1, part.count}.begin(length, piece, how.write);
+            double const cost = how.write ? moving_cost(call_.what) : 0;
+            index const from = part.begin(length, piece, cost);
+            index const to = time_part{part.number + 1, part.count}.begin(length, piece, cost);
             // The state moves to where reading begins in the steps of the part that reads in front
             // of it: the same bits.
             if (how.write) walk(how.moving_ahead(), heads, 0, from, 0);
