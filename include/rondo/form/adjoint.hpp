@@ -56,6 +56,7 @@ public:
     /// Takes the places [begin, begin + count) of a pass; false, and nothing done, when the chunk
     /// must be halved first. Leaves dS in front of the chunk.
     bool retreat(index begin, index count) noexcept {
+        c_.keeps_factors = true;
         if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
         entry_ = a_.ones;
         if (Weights::scales_state && how_.write) enter();
@@ -145,16 +146,16 @@ private:
     }
 
     /// No term of the gates' gradients is known yet, but with no readers here what all have added.
+    /// By channel whoever is first does not add.
     void begin_terms() noexcept {
         a_.gate_terms = {a_.terms, a_.gates};
         if (a_.in_place.gate && !add_.written) {
             a_.gate_terms = c_.rows_in_place(where_.key_side(needs().d_gate), how_, 0);
         }
+        a_.known_terms = {how_.read ? a_.zeros : d_state_.sum, 0};
+        if (!how_.read || (a_.gates > 1 && needs().needs_queries())) return;
         a_.known_terms = a_.gate_terms;
-        if (!how_.read) a_.known_terms = {d_state_.sum, 0};
-        for (index t = 0; how_.read && t < c_.count; ++t) {
-            fill<L>(a_.gate_terms.at(t), A(0), a_.gates);
-        }
+        for (index t = 0; t < c_.count; ++t) fill<L>(a_.gate_terms.at(t), A(0), a_.gates);
     }
 
     /// Rows of gradients that may be the user's own, of which there are no more than tokens.
@@ -264,6 +265,7 @@ private:
         if (keys_are_left_) to.leave_through(Weights::key_factors(c_), c_.keys(), a_);
         scatter<L>(c_, {first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry},
                    paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth, to);
+        if (keys_are_left_) a_.known_terms = a_.gate_terms;
         if (!first) return;
         add_normalizer<L>(c_, factors, nullptr, weigh_normalizer(d_state_.normalizer, carry),
                           a_.key_gradients);
@@ -297,6 +299,7 @@ private:
             add_normalizer<L>(c_, factors, a_.d_den, weigh_normalizer(state_.normalizer, entry),
                               a_.query_gradients);
             if (how_.write && !queries_are_left_) adjoint::add_readers(c_, a_);
+            a_.known_terms = a_.gate_terms;
         }
         if (last && how_.write && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
         if (how_.write && adjoint::sums_readers) differentiate_keys(first, true);

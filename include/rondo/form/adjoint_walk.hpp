@@ -52,6 +52,7 @@ public:
         wide_.widen(mine_, where);
         a_.call = &mine_;
         fill<L>(a_.ones, A(1), a_.depth);
+        fill<L>(a_.zeros, A(0), a_.gates > 1 ? a_.gates : 0);
         a_.constant = constant;
         add_ = {};
         where.readings = call_.what.normalized ? readings_ : nullptr;

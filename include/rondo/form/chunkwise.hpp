@@ -33,7 +33,8 @@ struct chunkwise_form {
         State state = front;
         state.max = to.max;
         state.sum = to.sum;
-        if (!enter(c, where, state, how, begin, count, reads)) {
+        c.keeps_factors = false;
+        if (!enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
             advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
@@ -61,11 +62,7 @@ struct chunkwise_form {
                 for (index first = 0; first < count; first += c.readers) {
                     index const readers = std::min(c.readers, count - first);
                     auto const from = where.query_side(c.call->q, g);
-                    if (c.unweighed_queries.data != nullptr) {
-                        c.reader_rows = packing<L>::take_weighed(c, c.queries());
-                    } else if (g > 0 || !together) {
-                        find_readers(c, from, how, first, readers);
-                    }
+                    if (g > 0 || !together) find_readers(c, from, how, first, readers);
                     read(c, where, state, how, first, readers, g);
                 }
             }
@@ -87,15 +84,15 @@ struct chunkwise_form {
         if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
-    /// Notes the chunk's tokens and takes their gates; false when it must be halved first. Whoever
-    /// does not ask for factors of rows has rows `weighed` at once, where that can be.
+    /// Notes the chunk's tokens and takes their gates; false when it must be halved first. Rows are
+    /// weighed at once where that can be.
     static bool enter(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                      pass const& how, index begin, index count, bool weighed = false) noexcept {
+                      pass const& how, index begin, index count) noexcept {
         c.count = count;
         c.one_window = !(how.read && how.write);
         for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
         c.unweighed_keys = c.unweighed_queries = {};
-        if (Weights::weighs_rows && weighed) {
+        if constexpr (Weights::weighs_rows) {
             packing<L>::note_unweighed(c, where.key_side(c.call->k), where.query_side(c.call->q, 0),
                                        how);
         }
@@ -161,6 +158,10 @@ struct chunkwise_form {
     /// whole packs, or as left factors alone.
     static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
                              index count, bool in_packs = false) noexcept {
+        if (c.unweighed_queries.data != nullptr) {
+            c.reader_rows = packing<L>::take_weighed(c, c.queries());
+            return;
+        }
         changing_rows<L> const rows{from, c.queries(), Weights::query_factors(c).from(first)};
         c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs);
     }
@@ -266,8 +267,10 @@ private:
                          Tile sum;
                          read_tile(c, factors, state, keys, row, e, sum);
                          auto const leave = [&](auto const& lanes) {
-                             sum.each([&](typename L::pack& x, int r, int p) {
-                                 A* const at = rows[row + r] + e + p * L::width;
+                             A* to[Tile::rows];
+                             std::copy_n(rows + row, Tile::rows, to);
+                             sum.each([=](typename L::pack& x, int r, int p) {
+                                 A* const at = to[r] + e + p * L::width;
                                  if (add) x = x + L::load(at, lanes(p));
                                  L::store(at, scale * x, lanes(p));
                              });

@@ -27,6 +27,8 @@ struct head_state {
     A* max;          // [gate width]
     A* sum;          // [gate width]
     index row_step;  // between the rows of s: padded in a walk, dense in a step
+
+    matrix<A> rows() const noexcept { return {s, row_step}; }
 };
 
 /// What a chunk is computed in. `rows` is the chunk's capacity, a multiple of tile_rows.
@@ -69,10 +71,10 @@ struct chunk {
     A* rest = nullptr;  // [rows, width]  delta: what is written, before the factor beta, and
     tensor rest_to{};   // where it is left; nobody asks for it but the adjoint
     matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
-    // The user's own that are weighed while their factors are made, which then nobody keeps; null:
-    // none are.
+    // The user's own that are weighed while their factors are made; null: none are.
     matrix<A> unweighed_keys{}, unweighed_queries{};
-    row_turns<L> turns;  // of the tokens, with positions fused into the operator
+    bool keeps_factors = false;  // of these, too
+    row_turns<L> turns;          // of the tokens, with positions fused into the operator
 
     index* next_tokens;     // those of the chunk after this one,
     lines_ahead ahead;      // whose rows are asked for,

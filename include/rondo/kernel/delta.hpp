@@ -18,16 +18,21 @@ template <class L, class Tile>
 [[gnu::always_inline]] inline void substitute(chunk<L>& c, index first, index row, index e,
                                               Tile& sum) noexcept {
     using P = typename L::pack;
-    matrix<typename L::value> const scores = c.score_rows(), values = c.values();
-    sum.each([&](P& read, int r, int p) {
-        index const column = e + p * L::width, token = first + row + r;
-        P left = L::load(values.at(token, column)) - read;
-        for (int j = 0; j < r; ++j) {
-            P const pair = L::broadcast(-*scores.at(row + r, token - r + j));
-            left = L::fma(pair, L::load(values.at(token - r + j, column)), left);
+    index const token = first + row;
+    bool const keeps = c.rest != nullptr;
+    auto const kept = keeps ? c.rest_rows().from(token, e) : matrix<typename L::value>{};
+    P written[Tile::rows][Tile::packs];
+    sum.each([&written, keeps, kept, beta = c.beta + token,
+              scores = c.score_rows().from(row, token),
+              values = c.values().from(token, e)](P& read, int r, int p) {
+        P left = L::load(values.at(r, p * L::width)) - read;
+        RONDO_UNROLL
+        for (int j = 0; j < Tile::rows; ++j) {
+            if (j < r) left = L::fma(L::broadcast(-*scores.at(r, j)), written[j][p], left);
         }
-        if (c.rest != nullptr) L::store(c.rest_rows().at(token, column), left);
-        L::store(values.at(token, column), L::broadcast(c.beta[token]) * left);
+        if (keeps) L::store(kept.at(r, p * L::width), left);
+        written[r][p] = L::broadcast(beta[r]) * left;
+        L::store(values.at(r, p * L::width), written[r][p]);
     });
 }
 

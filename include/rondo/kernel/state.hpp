@@ -79,10 +79,11 @@ inline void write_rows(chunk<L>& c, Keys keys, matrix<typename L::value> values,
             sum.clear();
             auto next = c.ahead.take(count / tile_rows);
             sum.add(keys.from(d), values.from(0, e), count, [&] { lines_ahead::ask(next); });
-            sum.each([&](typename L::pack& x, int r, int p) {
-                auto const s = L::load(state.s + (d + r) * state.row_step + e + p * L::width);
-                auto const factor = L::broadcast(carry[d + r]);
-                L::store(to.s + (d + r) * to.row_step + e + p * L::width,
+            sum.each([from = state.rows().from(d, e), out = to.rows().from(d, e),
+                      factors = carry + d](typename L::pack& x, int r, int p) {
+                auto const s = L::load(from.at(r, p * L::width));
+                auto const factor = L::broadcast(factors[r]);
+                L::store(out.at(r, p * L::width),
                          CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
             });
         });

@@ -73,19 +73,32 @@ struct kept_factors {
     }
 };
 
-/// Weighs the chunk's unweighed rows by them at once. Lanes: a number, constant where it is all.
+/// Weighs rows by them at once, and keeps them if they are asked for. By value, or every store
+/// would have all of it loaded anew. Lanes: a number, constant where it is all.
 template <class L, class Lanes>
 struct weighed_rows {
-    chunk<L> const& c;
-    index d;
+    kept_factors<L> kept;
+    bool keeps;
+    matrix<typename L::value> from_keys, from_queries, keys, queries;
     Lanes lanes;
 
+    weighed_rows(chunk<L> const& c, kept_factors<L> const& factors, Lanes count) noexcept
+        : kept(factors),
+          keeps(c.keeps_factors),
+          from_keys(c.unweighed_keys),
+          from_queries(c.unweighed_queries),
+          keys{c.k, c.depth},
+          queries(c.queries()),
+          lanes(count) {}
+
     void key(index t, typename L::pack factor) const noexcept {
-        L::store(c.k + t * c.depth + d, factor * L::load(c.unweighed_keys.at(t, d), lanes));
+        if (keeps) kept.key(t, factor);
+        L::store(keys.at(t, kept.d), factor * L::load(from_keys.at(t, kept.d), lanes));
     }
     void query(index t, typename L::pack factor) const noexcept {
-        if (c.unweighed_queries.data == nullptr) return;
-        L::store(c.queries().at(t, d), factor * L::load(c.unweighed_queries.at(t, d), lanes));
+        if (keeps) kept.query(t, factor);
+        if (from_queries.data == nullptr) return;
+        L::store(queries.at(t, kept.d), factor * L::load(from_queries.at(t, kept.d), lanes));
     }
 };
 
@@ -96,8 +109,8 @@ inline void take_factors(chunk<L> const& c, kept_factors<L> const& kept,
     using all = std::integral_constant<index, L::width>;
     index const lanes = c.call->depth - kept.d;
     if (c.unweighed_keys.data == nullptr) return body(kept);
-    if (lanes >= L::width) return body(weighed_rows<L, all>{c, kept.d, {}});
-    if constexpr (L::masks) body(weighed_rows<L, index>{c, kept.d, lanes});
+    if (lanes >= L::width) return body(weighed_rows<L, all>(c, kept, {}));
+    if constexpr (L::masks) body(weighed_rows<L, index>(c, kept, lanes));
 }
 
 /// Where the factor that a token's gate stands for is kept: f_t on_read, f_(t+1) on_write, of which

@@ -52,7 +52,7 @@ class tile {
 public:
     using A = typename L::value;
     using P = typename L::pack;
-    static constexpr int rows = Rows, lanes = Packs * L::width;
+    static constexpr int rows = Rows, packs = Packs, lanes = Packs * L::width;
 
     [[gnu::always_inline]] void clear() noexcept {
         each([](P& sum, int, int) { sum = L::broadcast(A(0)); });
@@ -94,7 +94,8 @@ public:
                                     Between const& between = {}) noexcept {
         add_steps(b, depth, between, [&](index k, int r) { return a.data[k * a.column_step + r]; });
     }
-    /// Calls body(sum, row, pack) for every pack.
+    /// Calls body(sum, row, pack) for every pack. A body that stores has what it needs by value: a
+    /// pack's store may be into anything, and what is behind a reference is loaded anew.
     template <class Body>
     [[gnu::always_inline]] void each(Body const& body) noexcept {
         RONDO_UNROLL

@@ -66,6 +66,7 @@ struct adjoint_chunk {
     A* d_v;         // [rows, width]
     A* terms;       // [rows, gates]  what each token adds to the gates' gradients
     A* ones;        // [depth]
+    A* zeros;       // [gates], by channel
     A* from_end;    // [gates]        <S, dS> at the chunk's end
     A* from_front;  // [gates]      and in front of it
     A* inner;       // [rows, columns]  delta: weighted products of keys with earlier keys
@@ -108,6 +109,7 @@ struct adjoint_chunk {
         if (call.call.group() > 1 || c.width > c.depth)
             c.v = memory.template take<A>(std::max(c.width, c.depth) * c.columns);
         c.ones = memory.template take<A>(c.depth);
+        c.zeros = memory.template take<A>(c.gates > 1 ? c.gates : 0);
         c.from_end = memory.template take<A>(c.gates);
         c.from_front = memory.template take<A>(c.gates);
         c.inner = memory.template take<A>(delta ? rows * c.columns : 0);

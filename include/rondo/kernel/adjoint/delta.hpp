@@ -30,13 +30,15 @@ inline void solve_transposed(chunk<L>& c, adjoint_chunk<L>& a) noexcept {
         Tile sum;
         sum.clear();
         sum.add(pairs.from(behind, first).turned(), d_u.from(behind, e), done);
-        sum.each_back([&](P& later, int r, int p) {
-            index const column = e + p * L::width, token = first + r;
-            P left = L::load(d_u.at(token, column)) - later;
-            for (index l = token + 1; l < behind; ++l) {
-                left = L::fma(L::broadcast(-*pairs.at(l, token)), L::load(d_u.at(l, column)), left);
+        P solved[Tile::rows][Tile::packs];
+        sum.each_back([&solved, own = pairs.from(first, first), to = d_u.from(first, e)](
+                          P& later, int r, int p) {
+            P left = L::load(to.at(r, p * L::width)) - later;
+            RONDO_UNROLL
+            for (int l = 1; l < Tile::rows; ++l) {
+                if (l > r) left = L::fma(L::broadcast(-*own.at(l, r)), solved[l][p], left);
             }
-            L::store(d_u.at(token, column), left);
+            L::store(to.at(r, p * L::width), solved[r][p] = left);
         });
     };
     for_tiles<L, true>(rows, c.width, take);

@@ -44,14 +44,17 @@ private:
     template <class Tile>
     [[gnu::always_inline]] void leave_weighed(Tile& sum, index row, index column) const noexcept {
         using adjoint = adjoint_weights<L, Weights>;
-        sum.each([&](typename L::pack& x, int r, int p) {
-            if (r >= count - row) return;
-            index const i = row + r, d = column + p * L::width;
-            auto const factor = L::load(factors.data + i * factors.row_step + d);
-            auto const own = L::load(weighed.at(i, d)), term = L::load(known.at(i, d));
-            L::store(terms.at(i, d), Keys ? adjoint::key_term(term, own, x, factor)
-                                          : adjoint::query_term(term, own, x, factor));
-            L::store(to.at(i, d), factor * x);
+        matrix<A const> const by{factors.data, factors.row_step};
+        sum.each([there = count - row, by = by.from(row, column), own = weighed.from(row, column),
+                  before = known.from(row, column), behind = terms.from(row, column),
+                  out = to.from(row, column)](typename L::pack& x, int r, int p) {
+            if (r >= there) return;
+            index const d = p * L::width;
+            auto const factor = L::load(by.at(r, d)), value = L::load(own.at(r, d));
+            auto const term = L::load(before.at(r, d));
+            L::store(behind.at(r, d), Keys ? adjoint::key_term(term, value, x, factor)
+                                           : adjoint::query_term(term, value, x, factor));
+            L::store(out.at(r, d), factor * x);
         });
     }
 };

@@ -13,9 +13,7 @@ namespace rondo::inline RONDO_ISA::detail {
 
 /// A state whose rows are those of S^T, [width, depth]: as dO S^T reads it.
 template <class A>
-struct turned_state : head_state<A> {
-    matrix<A> rows() const noexcept { return {this->s, this->row_step}; }
-};
+struct turned_state : head_state<A> {};
 
 template <class L>
 inline void scale_state(chunk<L> const& c, typename L::value const* factors,
@@ -41,11 +39,14 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         auto next = c.ahead.take(count / tile_rows);
         sum.add(values.from(0, e).turned(), keys.from(0, d), count,
                 [&] { lines_ahead::ask(next); });
-        sum.each([&](typename L::pack& x, int r, int p) {
-            auto const s = L::load(state.rows().at(e + r, d + p * L::width));
-            auto const factor = L::load(carry + d + p * L::width);
-            L::store(to.rows().at(e + r, d + p * L::width),
-                     CarriesKeys ? factor * (s + x) : L::fma(factor, s, x));
+        typename L::pack factors[Tile::packs];
+        RONDO_UNROLL
+        for (int p = 0; p < Tile::packs; ++p) factors[p] = L::load(carry + d + p * L::width);
+        sum.each([&, from = state.rows().from(e, d), out = to.rows().from(e, d)](
+                     typename L::pack& x, int r, int p) {
+            auto const s = L::load(from.at(r, p * L::width));
+            L::store(out.at(r, p * L::width),
+                     CarriesKeys ? factors[p] * (s + x) : L::fma(factors[p], s, x));
         });
     });
 }
@@ -110,20 +111,23 @@ inline void leave_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::val
     using P = typename L::pack;
     constexpr index side = std::max(tile_rows, L::width);
     bool const normalized = c.call->what.normalized, enters = entry != a.ones;
+    bool const contracts = state != nullptr;
+    matrix<typename L::value> const rows = d_state.rows(), turned = a.turned_gradient();
+    matrix<typename L::value> const with = contracts ? state->rows() : turned;
     P const zero = L::broadcast(typename L::value(0));
     P total = zero;
     for (index first = 0; first < c.depth; first += side) {
         write_rows<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state, first,
                       first + side);
         for (index d = first; d < first + side; d += L::width) {
-            P product = state != nullptr && normalized
+            P product = contracts && normalized
                             ? L::load(state->normalizer + d) * L::load(d_state.normalizer + d)
                             : zero;
             for (index e = 0; e < c.width; e += L::width) {
                 P block[L::width];
                 RONDO_UNROLL
                 for (int i = 0; i < L::width; ++i) {
-                    auto* const at = d_state.s + (d + i) * d_state.row_step + e;
+                    auto* const at = rows.at(d + i, e);
                     block[i] = L::load(at);
                     if (!enters) continue;
                     block[i] = L::broadcast(entry[d + i]) * block[i];
@@ -132,9 +136,8 @@ inline void leave_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::val
                 L::turn(block);
                 RONDO_UNROLL
                 for (int i = 0; i < L::width; ++i) {
-                    L::store(a.turned_gradient().at(e + i, d), block[i]);
-                    if (state == nullptr) continue;
-                    product = L::fma(L::load(state->rows().at(e + i, d)), block[i], product);
+                    L::store(turned.at(e + i, d), block[i]);
+                    if (contracts) product = L::fma(L::load(with.at(e + i, d)), block[i], product);
                 }
             }
             if (a.gates > 1) L::store(a.from_front + d, product);
