@@ -267,10 +267,10 @@ private:
                          Tile sum;
                          read_tile(c, factors, state, keys, row, e, sum);
                          auto const leave = [&](auto const& lanes) {
-                             A* to[Tile::rows];
-                             std::copy_n(rows + row, Tile::rows, to);
+                             A* own[Tile::rows];
+                             std::copy_n(rows + row, Tile::rows, own);
                              sum.each([=](typename L::pack& x, int r, int p) {
-                                 A* const at = to[r] + e + p * L::width;
+                                 A* const at = own[r] + e + p * L::width;
                                  if (add) x = x + L::load(at, lanes(p));
                                  L::store(at, scale * x, lanes(p));
                              });
