@@ -7,6 +7,40 @@
 
 namespace rondo::inline RONDO_ISA::cuda {
 
+/// Block `number` of a walk.
+template <class Shape, bool Back>
+__device__ inline void walk_segment(delta_call const& w, chunk_plan const& plan, unsigned number,
+                                    char* shared, float* record) {
+    index const segment = number % plan.segments, part = number / plan.segments;
+    index const tile = part % plan.tiles, unit = part / plan.tiles;
+    // No segment starts from what the last one leaves.
+    if (plan.leaves && segment + 1 == plan.segments) return;
+    location const where(w.c, unit / w.c.heads, unit % w.c.heads);
+    chunk_block<Shape> const block(w.c, where, tile * Shape::width, plan.tiles, shared);
+    delta_walker<Shape, Back>(w, plan, block, shared, record).run(int(segment));
+}
+
+/// What a walk back by channel loads needs all of a multiprocessor's memory.
+template <class Back>
+inline constexpr int resident_walks = Back::weigh == weighing::channel&& Back::depth > 64 ? 1 : 2;
+
+/// Half of the blocks walk forwards, half back.
+template <class Forth, class Back>
+__global__ void __launch_bounds__(Forth::threads, (resident_walks<Back>))
+    walk_delta(delta_call const __grid_constant__ w, chunk_plan const __grid_constant__ plan) {
+    extern __shared__ __align__(1024) char delta_shared[];
+    static_assert(chunk_record<Forth>::size == chunk_record<Back>::size);
+    unsigned const blocks = gridDim.x / 2, number = blockIdx.x % blocks;
+    float* const record = plan.records == nullptr
+                              ? nullptr
+                              : plan.records + index(blockIdx.x) * chunk_record<Forth>::size;
+    if (blockIdx.x < blocks) {
+        walk_segment<Forth, false>(w, plan, number, delta_shared, record);
+    } else {
+        walk_segment<Back, true>(w, plan, number, delta_shared, record);
+    }
+}
+
 /// The walks of one call, of the shapes forwards and back.
 ///
 /// Scratch: where segments share a sequence, three states or so of each of them in float.

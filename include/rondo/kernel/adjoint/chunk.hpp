@@ -96,8 +96,8 @@ struct adjoint_chunk {
                                  [=](pass const& p) { return p.*does; });
         };
         bool const one_reads = passes(&pass::read) <= 1, one_writes = passes(&pass::write) <= 1;
-        auto const take = [&](bool placed, index columns) {
-            return memory.template take<A>(placed ? 0 : rows * columns);
+        auto const take = [&](bool placed, index channels) {
+            return memory.template take<A>(placed ? 0 : rows * channels);
         };
         c.d_q = take(c.in_place.q && one_reads && !delta, c.depth);
         c.d_k = take(c.in_place.k && one_writes, c.depth);
