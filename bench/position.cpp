@@ -172,6 +172,7 @@ int main(int argc, char** argv) {
     add("fused/none/T4096", fused<rd::decay::none_t>);
     add("fused/scalar/T4096", fused<rd::decay::scalar_t>);
     add("fused/vector/T4096", fused<rd::decay::vector_t>);
+    add("fused/additive/T4096", fused<rd::decay::additive_t>);
     add("fused/cosine/T4096", fused_cosine);
     add("fused/single_scan/T4096", fused<rd::decay::additive_t, rd::bidirectional_t>);
     benchmark::Initialize(&argc, argv);

@@ -154,8 +154,7 @@ private:
         for (index t = 0, count = c.count; t < count; ++t) {
             P const weight = L::exp(L::load(logits.at(t, g)) - reference);
             sum = sum + weight;
-            rows.key(t, weight);
-            if (inverts) rows.query(t, inverted(earlier + sum));
+            inverts ? rows.both(t, weight, inverted(earlier + sum)) : rows.key(t, weight);
         }
         L::store(state.max + g, highest);
         L::store(state.sum + g, earlier + sum);

@@ -60,7 +60,7 @@ public:
     static void note_unweighed(chunk<L>& c, rows_by_token const& keys, rows_by_token const& queries,
                                pass const& how) noexcept {
         composition const& what = c.call->what;
-        if (turns_rows<L> || what.delta || !what.per_channel() || !how.write) return;
+        if (what.delta || !what.per_channel() || !how.write || !turns_packs(c)) return;
         bool const fits = c.count <= c.readers && c.call->group() == 1;
         if (how.read && !(fits && holds_lanes(c, queries))) return;
         if (!holds_lanes(c, keys)) return;
@@ -81,8 +81,8 @@ public:
     static bool share_turns(chunk<L> const& c, rows_by_token const& keys,
                             rows_by_token const& queries, pass const& how) noexcept {
         composition const& what = c.call->what;
-        return wide && c.turns.interleaved() && !what.delta && !what.normalized &&
-               how.order == nullptr && holds_packs(c, keys) && holds_packs(c, queries);
+        return turns_packs(c) && c.unweighed_keys.data == nullptr && !what.delta &&
+               !what.normalized && how.order == nullptr && holds_packs(c, keys) && holds_packs(c, queries);
     }
 
     /// Packs the chunk's keys, as columns of `across` alone, and as many queries, as rows.
@@ -94,6 +94,12 @@ public:
 
 private:
     static constexpr bool wide = L::width > 1;  // one lane has no neighbour to be turned with
+
+    /// Whether every pack of a row is turned by itself, if at all.
+    static bool turns_packs(chunk<L> const& c) noexcept {
+        if constexpr (turns_rows<L>) return wide && c.turns.interleaved();
+        return true;
+    }
 
     /// Whether memory holds rows as whole packs of what is neither widened nor mapped.
     static bool holds_packs(chunk<L> const& c, rows_by_token const& from) noexcept {
@@ -118,7 +124,7 @@ private:
         bool const whole = count > 0 && holds_packs(c, rows.from);
         auto const row = [&](index t) { return place_of(c, rows, first + t); };
         if constexpr (turns_rows<L>) {
-            if (wide && whole && c.turns.interleaved()) {
+            if (whole && turns_packs(c)) {
                 if (how.order != nullptr) across = {};  // across only what lies evenly
                 weighed ? pack_turned<true>(c, rows, first, count, across)
                         : pack_turned<false>(c, rows, first, count, across);

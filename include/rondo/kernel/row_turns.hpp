@@ -146,6 +146,7 @@ public:
     bool interleaved() const noexcept { return call_->what.turned_as == turn_kind::interleaved; }
     /// by the pack of row r that stands there.
     A const* at(index r) const noexcept { return turns_ + r * depth_; }
+    index row_step() const noexcept { return depth_; }
 
     /// Whether memory holds one gate for the real and the imaginary part of a channel.
     bool widens_gates() const noexcept {
@@ -218,6 +219,36 @@ private:
     A* turns_ = nullptr;
     A* gates_ = nullptr;  // [rows, depth], where they are widened
     index* numbers_ = nullptr;
+};
+
+/// How the packs at one channel of a chunk's rows are turned, where each is by itself: not at all
+/// without positions.
+template <class L>
+class pack_turns {
+public:
+    using pack = typename L::pack;
+
+    pack_turns(row_turns<L> const&, index) noexcept {}
+
+    auto operator[](index) const noexcept {
+        return [](pack const& x) -> pack const& { return x; };
+    }
+};
+template <class L>
+    requires(turns_rows<L> && L::width > 1)
+class pack_turns<L> {
+public:
+    pack_turns(row_turns<L> const& rows, index d) noexcept
+        : at_(rows.at(0) + d), row_step_(rows.row_step()) {}
+
+    neighbour_turn<L, false> operator[](index r) const noexcept {
+        typename L::value const* const by = at_ + r * row_step_;
+        return {by, another(by)};
+    }
+
+private:
+    typename L::value const* at_;
+    index row_step_;
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -64,22 +64,27 @@ struct row_factors {
 /// Keeps factors of keys and queries, pack by pack of a channel d.
 template <class L>
 struct kept_factors {
+    using P = typename L::pack;
     matrix<typename L::value> keys, queries;
     index d;
 
-    void key(index t, typename L::pack factor) const noexcept { L::store(keys.at(t, d), factor); }
-    void query(index t, typename L::pack factor) const noexcept {
-        L::store(queries.at(t, d), factor);
+    void key(index t, P factor) const noexcept { L::store(keys.at(t, d), factor); }
+    void both(index t, P of_key, P of_query) const noexcept {
+        key(t, of_key);
+        L::store(queries.at(t, d), of_query);
     }
 };
 
-/// Weighs rows by them at once, and keeps them if they are asked for. By value, or every store
-/// would have all of it loaded anew. Lanes: a number, constant where it is all.
+/// Turns rows and weighs them by their factors at once, and keeps these if they are asked for. By
+/// value, or every store would have all of it loaded anew. Lanes: a number, constant where it is
+/// all.
 template <class L, class Lanes>
 struct weighed_rows {
+    using P = typename L::pack;
     kept_factors<L> kept;
     bool keeps;
     matrix<typename L::value> from_keys, from_queries, keys, queries;
+    pack_turns<L> turns;
     Lanes lanes;
 
     weighed_rows(chunk<L> const& c, kept_factors<L> const& factors, Lanes count) noexcept
@@ -89,16 +94,26 @@ struct weighed_rows {
           from_queries(c.unweighed_queries),
           keys{c.k, c.depth},
           queries(c.queries()),
+          turns(c.turns, factors.d),
           lanes(count) {}
 
-    void key(index t, typename L::pack factor) const noexcept {
+    void key(index t, P factor) const noexcept {
         if (keeps) kept.key(t, factor);
-        L::store(keys.at(t, kept.d), factor * L::load(from_keys.at(t, kept.d), lanes));
+        leave_key(t, factor, turns[t]);
     }
-    void query(index t, typename L::pack factor) const noexcept {
-        if (keeps) kept.query(t, factor);
+    void both(index t, P of_key, P of_query) const noexcept {
+        if (keeps) kept.both(t, of_key, of_query);
+        auto const turn = turns[t];
+        leave_key(t, of_key, turn);
         if (from_queries.data == nullptr) return;
-        L::store(queries.at(t, kept.d), factor * L::load(from_queries.at(t, kept.d), lanes));
+        P const row = turn(L::load(from_queries.at(t, kept.d), lanes));
+        L::store(queries.at(t, kept.d), of_query * row);
+    }
+
+private:
+    template <class Turn>
+    void leave_key(index t, P factor, Turn const& turn) const noexcept {
+        L::store(keys.at(t, kept.d), factor * turn(L::load(from_keys.at(t, kept.d), lanes)));
     }
 };
 
@@ -316,8 +331,7 @@ private:
             take_factors<L>(c, {c.inverse_rows(), f, d}, [&](auto const& rows) {
                 P product = L::load(f.at(0, d));
                 for (index t = 0;;) {
-                    rows.key(t, L::inverse(product));
-                    rows.query(t, product);
+                    rows.both(t, L::inverse(product), product);
                     if (++t == c.count) break;
                     product = product * L::exp(L::load(logs.at(t - shift, d)));
                     low = L::min(low, product);
