@@ -292,6 +292,25 @@ void check_transpose(char const* name, index D, Forward forward, Backward backwa
 
 }  // namespace
 
+TEST_CASE("many heads that turn differently are turned as each of them alone") {
+    random r("many heads");
+    index const B = 2, T = 70, D = 6;
+    for (index H : {5, 33}) {  // some, and more than there are rows of turns in a tile
+        auto const x = uniform(r, B * T * H * D, -1, 1), theta = uniform(r, H * D / 2, 0, 1);
+        view2 const angles(theta.data(), {H, D / 2});
+        values all(x.size()), alone(x.size());
+        auto const op = lrpe(rd::lrpe::rotation);
+        auto const in = rd::bthd(x, B, T, H, D);
+        auto const out = rd::bthd(alone.data(), B, T, H, D);
+        op.forward(rd::exec::simd, {in, angles}, rd::bthd(all, B, T, H, D));
+        for (index h = 0; h < H; ++h) {
+            op.forward(rd::exec::simd, {in.slice(1, h, h + 1), angles.slice(0, h, h + 1)},
+                       out.slice(1, h, h + 1));
+        }
+        CHECK(error(all, alone) <= same_in_double);
+    }
+}
+
 TEST_CASE("an output large enough to be streamed holds what smaller calls give") {
     random r("streamed");
     index const T = 40000, D = 64;  // 10 MB of float, 20 MB doubled

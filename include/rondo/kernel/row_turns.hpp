@@ -4,6 +4,7 @@
 
 #include <rondo/detail/problem.hpp>
 #include <rondo/kernel/place_turns.hpp>
+#include <rondo/kernel/turn.hpp>
 
 #include <numeric>
 #include <type_traits>
@@ -19,61 +20,6 @@ template <class L>
 inline constexpr bool turns_rows<turning<L>> = true;
 template <class L, bool Turned>
 using lanes_that_turn = std::conditional_t<Turned, turning<L>, L>;
-
-/// y = x turned, or `Back`, one row of channels; they may be the same. With n pairs of a cosine and
-/// a sine `turns` holds for `interleaved` c_0, s_0, c_1, s_1, ..., else the cosines and then the
-/// sines; 1, 0 where nothing is turned. `count` channels, their padding included.
-template <class L, turn_kind Kind, bool Back>
-[[gnu::always_inline]] inline void turn_row(typename L::value const* turns, index pairs,
-                                            typename L::value const* x, typename L::value* y,
-                                            index count) noexcept {
-    using A = typename L::value;
-    if constexpr (Kind == turn_kind::interleaved && L::width == 1) {
-        if (count % 2 == 1) y[count - 1] = x[count - 1];
-        for (index c = 0; c + 1 < count; c += 2) {
-            A const a = x[c], b = x[c + 1];
-            A const along = turns[c], across = Back ? -turns[c + 1] : turns[c + 1];
-            y[c] = a * along - b * across;
-            y[c + 1] = b * along + a * across;
-        }
-    } else if constexpr (Kind == turn_kind::interleaved) {
-        A const* const again = another(turns);
-        for (index c = 0; c < count; c += L::width) {
-            L::store(y + c, turn_neighbours<L, Back>(L::load(x + c), turns + c, again + c));
-        }
-    } else if constexpr (Kind == turn_kind::half_split) {
-        for_packs<L>(pairs, [&](index c, auto n) {
-            auto const a = L::load(x + c, n), b = L::load(x + pairs + c, n);
-            auto const along = L::load(turns + c, n), sine = L::load(turns + pairs + c, n);
-            auto const across = Back ? L::broadcast(A(0)) - sine : sine;
-            L::store(y + c, a * along - b * across, n);
-            L::store(y + pairs + c, L::fma(a, across, b * along), n);
-        });
-    } else {  // the real and the imaginary part, or back their sum
-        for_packs<L>(pairs, [&](index c, auto n) {
-            auto const real = L::load(x + c, n);
-            auto const cosine = L::load(turns + c, n), sine = L::load(turns + pairs + c, n);
-            if constexpr (Back) {
-                L::store(y + c, L::fma(real, cosine, L::load(x + pairs + c, n) * sine), n);
-            } else {
-                L::store(y + c, real * cosine, n);
-                L::store(y + pairs + c, real * sine, n);
-            }
-        });
-    }
-}
-
-/// body(constant of the kind), so that rows are turned without asking for it at each.
-template <class Body>
-inline void with_turn_kind(turn_kind kind, Body const& body) noexcept {
-    switch (kind) {
-        case turn_kind::interleaved:
-            return body(std::integral_constant<turn_kind, turn_kind::interleaved>{});
-        case turn_kind::half_split:
-            return body(std::integral_constant<turn_kind, turn_kind::half_split>{});
-        default: return body(std::integral_constant<turn_kind, turn_kind::doubled>{});
-    }
-}
 
 /// The turn of one row.
 template <class L>
@@ -111,8 +57,7 @@ public:
           rows_(rows),
           depth_(padded<L>(call.depth)),
           pairs_(call.depth / 2),
-          places_(memory, layout(call), call.what.turned_as == turn_kind::interleaved,
-                  fine_bits(call.length)) {
+          places_(memory, layout(call), 1, interleaved(), fine_bits(call.length)) {
         tokens_ = memory.take<index>(rows);
         turns_ = memory.take<A>(rows * depth_);
         gates_ = memory.take<A>(widens_gates() ? rows * call.depth : 0);
@@ -124,7 +69,14 @@ public:
     void hold(index const* tokens, index count) noexcept {
         if (std::equal(tokens, tokens + count, tokens_)) return;  // most often: another head's
         std::copy_n(tokens, count, tokens_);
-        for (index r = 0; r < count;) r = compute(r, count);
+        for (index r = 0, run = 1; r < count; r += run, run = 1) {
+            while (r + run < count && tokens[r + run] == tokens[r] + run) ++run;
+            matrix<A> const to{turns_ + r * depth_, depth_};
+            for (index i = 0; i < run && call_->places.alone(tokens[r + i]); ++i) {
+                places_.stand_still(to.at(i), depth_);
+            }
+            places_.leave(0, call_->places, tokens[r], run, to);
+        }
     }
 
     row_turn<L> operator[](index r) const noexcept {
@@ -168,7 +120,7 @@ public:
 
 private:
     static angle_layout layout(problem<A> const& call) noexcept {
-        return {call.depth / 2, call.places.shape.axes(), 1};
+        return {call.depth / 2, call.places.shape.axes()};
     }
 
     /// Places that share a computed turn, as a power of two: F of them cost F turns at first and
@@ -182,34 +134,11 @@ private:
     void begin() noexcept {
         index const block = std::max<index>(layout(*call_).block, 1);
         double const base = call_->base;
-        places_.begin([&](index i) { return std::pow(base, -double(i) / double(block)); });
+        auto const theta = [&](index i) { return std::pow(base, -double(i) / double(block)); };
+        places_.begin(0, theta);
         std::fill_n(tokens_, rows_, index(-1));
         std::iota(numbers_, numbers_ + rows_, index(0));
-        for (index r = 0; r < rows_; ++r) stand_still(turns_ + r * depth_);
-    }
-
-    void stand_still(A* to) const noexcept {
-        for (index c = 0; c < depth_; ++c) {
-            to[c] = A((interleaved() ? c % 2 == 0 : c < pairs_) ? 1 : 0);
-        }
-    }
-
-    /// Computes row r, and with it those behind it, before `end`, that go on along a line; returns
-    /// the first row left.
-    index compute(index r, index end) noexcept {
-        token_places const& places = call_->places;
-        matrix<A> const to{turns_ + r * depth_, depth_};
-        if (places.alone(tokens_[r])) {
-            stand_still(to.data);
-            return r + 1;
-        }
-        auto const at = places.at(tokens_[r]);
-        int const axes = places.shape.axes();
-        index const most = axes == 1 ? std::min(end - r, places_.shared(at[0])) : 1;
-        index count = 1;
-        while (count < most && tokens_[r + count] == tokens_[r] + count) ++count;
-        for (int k = 0; k < axes; ++k) places_.leave(k, at[std::size_t(k)], count, to);
-        return r + count;
+        for (index r = 0; r < rows_; ++r) places_.stand_still(turns_ + r * depth_, depth_);
     }
 
     problem<A> const* call_ = nullptr;
@@ -235,7 +164,7 @@ public:
     }
 };
 template <class L>
-    requires(turns_rows<L> && L::width > 1)
+    requires(turns_rows<L> && (L::width > 1))
 class pack_turns<L> {
 public:
     pack_turns(row_turns<L> const& rows, index d) noexcept

@@ -1,9 +1,8 @@
 /// @file
-/// One token's channels turned by the angles of its place.
+/// Channels of one token turned by the angles of its place.
 ///
 /// Floor: a row is read and written once, 8 bytes an element in float; the turn itself is 2
-/// multiplications and a shuffle, its cosine and sine 4 more from tables in the first or second
-/// cache.
+/// multiplications and a shuffle, by a row of cosines and sines in the first or second cache.
 #pragma once
 
 #include <rondo/detail/composition.hpp>
@@ -13,76 +12,26 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-/// The angles of a token, a + b: cosines and sines of both, and which of the token's angles they
-/// are (for `interleaved` every angle stands twice, its sine first with -1).
-template <class L>
-struct angle_sum {
-    using A = typename L::value;
-    A const *a_cosine, *a_sine, *b_cosine, *b_sine;
-    index first, count;
-
-    struct turn {
-        typename L::pack cosine, sine;
-    };
-    turn at(index c) const noexcept {
-        auto const ac = L::load(a_cosine + c), as = L::load(a_sine + c);
-        auto const bc = L::load(b_cosine + c), bs = L::load(b_sine + c);
-        return {ac * bc - as * bs, L::fma(as, bc, ac * bs)};
+/// body(constant of the kind), so that rows are turned without asking for it at each.
+template <class Body>
+inline void with_turn_kind(turn_kind kind, Body const& body) noexcept {
+    switch (kind) {
+        case turn_kind::interleaved:
+            return body(std::integral_constant<turn_kind, turn_kind::interleaved>{});
+        case turn_kind::half_split:
+            return body(std::integral_constant<turn_kind, turn_kind::half_split>{});
+        default: return body(std::integral_constant<turn_kind, turn_kind::doubled>{});
     }
-};
+}
 
-/// `Streamed` stores go past the caches: rows of y are then whole packs, and begin at multiples of
-/// 16 bytes.
+/// Where packs of a turned row are put. `Streamed` stores go past the caches: rows are then whole
+/// packs, and begin at multiples of 16 bytes.
 template <class L, bool Streamed>
-struct turn_kernel {
+struct turned_packs {
     using A = typename L::value;
-    using P = typename L::pack;
 
-    /// y = x turned by some of a token's angles; `channels` is the whole row.
-    static void turn(turn_kind kind, A const* x, angle_sum<L> const& angles, A* y,
-                     index channels) noexcept {
-        switch (kind) {
-            case turn_kind::interleaved: return interleaved(x, angles, y);
-            case turn_kind::half_split: return half_split(x, angles, y, channels / 2);
-            default: return doubled(x, angles, y, channels);
-        }
-    }
-
-    /// x = y turned back: pairs by negated angles, which are then what `angles` holds.
-    static void turn_back(turn_kind kind, A const* y, angle_sum<L> const& angles, A* x,
-                          index channels) noexcept {
-        if (kind != turn_kind::doubled) return turn(kind, y, angles, x, channels);
-        A const *const real = y + angles.first, *const imaginary = real + channels;
-        for_packs<L>(angles.count, [&](index c, auto n) {
-            auto const by = angles.at(c);
-            P const i = L::load(imaginary + c, n) * by.sine;
-            L::store(x + angles.first + c, L::fma(L::load(real + c, n), by.cosine, i), n);
-        });
-    }
-
-    /// The derivative of a loss by every angle, from x before its turn and the gradient: for pairs
-    /// the one turned back (`back`), for `doubled` the one of y.
-    static void angle_gradients(turn_kind kind, A const* x, A const* back, A const* d_y,
-                                angle_sum<L> const& angles, A* d_angle, index channels) noexcept {
-        if (kind == turn_kind::doubled) {
-            A const *const real = d_y + angles.first, *const imaginary = real + channels;
-            for_packs<L>(angles.count, [&](index c, auto n) {
-                auto const by = angles.at(c);
-                P const d = L::load(imaginary + c, n) * by.cosine - L::load(real + c, n) * by.sine;
-                L::store(d_angle + angles.first + c, L::load(x + angles.first + c, n) * d, n);
-            });
-            return;
-        }
-        bool const split = kind == turn_kind::half_split;
-        index const pair = split ? channels / 2 : 1, step = split ? 1 : 2;
-        for (index c = angles.first; c < angles.first + angles.count; c += step) {
-            d_angle[c / step] = x[c] * back[c + pair] - x[c + pair] * back[c];
-        }
-    }
-
-private:
     template <class Count>
-    static void put(A* to, P const& x, Count n) noexcept {
+    static void put(A* to, typename L::pack const& x, Count n) noexcept {
         if constexpr (!Streamed) {
             L::store(to, x, n);
         } else if constexpr (std::is_same_v<Count, index>) {
@@ -94,53 +43,78 @@ private:
 
     /// body(first, how many) for the packs that `count` values of y are put in.
     template <class Body>
-    static void for_packs_of(A const* y, index count, Body const& body) noexcept {
+    static void each(A const* y, index count, Body const& body) noexcept {
         index const head = Streamed ? std::min(before_line<L>(y), count) : 0;
         if (head > 0) body(index(0), head);
         for_packs<L>(count - head, [&](index c, auto n) { body(head + c, n); });
     }
-
-    /// y = x cos + swap(x) sin.
-    static void interleaved(A const* x, angle_sum<L> const& angles, A* y) noexcept {
-        x += angles.first;
-        y += angles.first;
-        if constexpr (L::width == 1) {
-            for (index c = 0; c < angles.count; c += 2) {
-                auto const by = angles.at(c + 1);
-                A const a = x[c], b = x[c + 1];
-                y[c] = a * by.cosine - b * by.sine;
-                y[c + 1] = b * by.cosine + a * by.sine;
-            }
-        } else {
-            for_packs_of(y, angles.count, [&](index c, auto n) {
-                auto const by = angles.at(c);
-                P const values = L::load(x + c, n);
-                put(y + c, L::fma(values, by.cosine, swap_neighbours<L>(values) * by.sine), n);
-            });
-        }
-    }
-
-    static void half_split(A const* x, angle_sum<L> const& angles, A* y, index half) noexcept {
-        x += angles.first;
-        y += angles.first;
-        for_packs_of(y, angles.count, [&](index c, auto n) {
-            auto const by = angles.at(c);
-            P const a = L::load(x + c, n), b = L::load(x + half + c, n);
-            put(y + c, a * by.cosine - b * by.sine, n);
-            put(y + half + c, L::fma(a, by.sine, b * by.cosine), n);
-        });
-    }
-
-    static void doubled(A const* x, angle_sum<L> const& angles, A* y, index channels) noexcept {
-        x += angles.first;
-        y += angles.first;
-        for_packs_of(y, angles.count, [&](index c, auto n) {
-            auto const by = angles.at(c);
-            P const values = L::load(x + c, n);
-            put(y + c, values * by.cosine, n);
-            put(y + channels + c, values * by.sine, n);
-        });
-    }
 };
+
+/// y = x turned, or `Back`, one row of channels; they may be the same. With n pairs of a cosine and
+/// a sine `turns` holds for `interleaved` c_0, s_0, c_1, s_1, ..., else the cosines and then the
+/// sines; 1, 0 where nothing is turned. `count` channels, of which a pack may be read past the end
+/// of `turns`.
+template <class L, turn_kind Kind, bool Back, bool Streamed = false>
+[[gnu::always_inline]] inline void turn_row(typename L::value const* turns, index pairs,
+                                            typename L::value const* x, typename L::value* y,
+                                            index count) noexcept {
+    using A = typename L::value;
+    using to = turned_packs<L, Streamed>;
+    if constexpr (Kind == turn_kind::interleaved && L::width == 1) {
+        if (count % 2 == 1) y[count - 1] = x[count - 1];
+        for (index c = 0; c + 1 < count; c += 2) {
+            A const a = x[c], b = x[c + 1];
+            A const along = turns[c], across = Back ? -turns[c + 1] : turns[c + 1];
+            y[c] = a * along - b * across;
+            y[c + 1] = b * along + a * across;
+        }
+    } else if constexpr (Kind == turn_kind::interleaved) {
+        A const* const again = another(turns);
+        to::each(y, count, [&](index c, auto n) {
+            to::put(y + c, turn_neighbours<L, Back>(L::load(x + c, n), turns + c, again + c), n);
+        });
+    } else if constexpr (Kind == turn_kind::half_split) {
+        to::each(y, pairs, [&](index c, auto n) {
+            auto const a = L::load(x + c, n), b = L::load(x + pairs + c, n);
+            auto const along = L::load(turns + c, n), sine = L::load(turns + pairs + c, n);
+            auto const across = Back ? L::broadcast(A(0)) - sine : sine;
+            to::put(y + c, a * along - b * across, n);
+            to::put(y + pairs + c, L::fma(a, across, b * along), n);
+        });
+    } else {  // the real and the imaginary part, or back their sum
+        to::each(y, pairs, [&](index c, auto n) {
+            auto const real = L::load(x + c, n);
+            auto const cosine = L::load(turns + c, n), sine = L::load(turns + pairs + c, n);
+            if constexpr (Back) {
+                to::put(y + c, L::fma(real, cosine, L::load(x + pairs + c, n) * sine), n);
+            } else {
+                to::put(y + c, real * cosine, n);
+                to::put(y + pairs + c, real * sine, n);
+            }
+        });
+    }
+}
+
+/// d_angle = the derivative of a loss by every angle, from x before its turn and the gradient: for
+/// pairs the one turned back (`back`), for `doubled` the one of y.
+template <class L>
+inline void angle_gradients(turn_kind kind, typename L::value const* turns, index pairs,
+                            typename L::value const* x, typename L::value const* back,
+                            typename L::value const* d_y, typename L::value* d_angle) noexcept {
+    if (kind == turn_kind::doubled) {
+        for_packs<L>(pairs, [&](index c, auto n) {
+            auto const cosine = L::load(turns + c, n), sine = L::load(turns + pairs + c, n);
+            auto const d = L::load(d_y + pairs + c, n) * cosine - L::load(d_y + c, n) * sine;
+            L::store(d_angle + c, L::load(x + c, n) * d, n);
+        });
+        return;
+    }
+    bool const split = kind == turn_kind::half_split;
+    index const partner = split ? pairs : 1, step = split ? 1 : 2;
+    for (index i = 0; i < pairs; ++i) {
+        index const c = i * step;
+        d_angle[i] = x[c] * back[c + partner] - x[c + partner] * back[c];
+    }
+}
 
 }  // namespace rondo::inline RONDO_ISA::detail

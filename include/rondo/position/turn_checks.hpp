@@ -104,7 +104,6 @@ struct turn_request {
         c.d_x = tensor_of(d_x);
         c.d_theta = d_theta;
         c.d_vector = d_vector;
-        c.inverse = kind != turn_kind::doubled;
         if constexpr (runs_on_host<Place>) {
             using L = lanes_of<Place, A>;
             turn_backward<L>(c, basis_for<L>(c), threads_of(place));

@@ -2,7 +2,8 @@
 /// A call that turns the channels of tokens by their places, and what one thread needs for it.
 #pragma once
 
-#include <rondo/kernel/angles.hpp>
+#include <rondo/kernel/place_turns.hpp>
+#include <rondo/kernel/turn.hpp>
 #include <rondo/position/places.hpp>
 #include <rondo/position/powers.hpp>
 
@@ -19,7 +20,6 @@ struct turn_call {
     double base = 10000;
     order_view order{};  // of turn_kind::permuted
     operand<A, 2> d_theta{}, d_vector{};
-    bool inverse = false;
 
     bool permuted() const noexcept { return kind == turn_kind::permuted; }
     index width() const noexcept { return kind == turn_kind::doubled ? 2 * channels : channels; }
@@ -27,9 +27,7 @@ struct turn_call {
     index angles() const noexcept {
         return kind == turn_kind::doubled || permuted() ? channels : channels / 2;
     }
-    angle_layout layout() const noexcept {
-        return {permuted() ? 0 : angles(), axes(), kind == turn_kind::interleaved ? 2 : 1};
-    }
+    angle_layout layout() const noexcept { return {permuted() ? 0 : angles(), axes()}; }
     /// A last channel without a partner.
     bool leftover() const noexcept {
         return kind != turn_kind::doubled && !permuted() && channels % 2 == 1;
@@ -49,15 +47,15 @@ struct turn_call {
     }
 };
 
-/// Tokens whose coordinates are known at a time.
-inline constexpr index turn_tile = 16;
+/// Rows of turns that are known at a time: tokens, or heads of them that turn differently.
+inline constexpr index turn_tile = 32;
 
 /// Places that share a computed turn, as a power of two. F of them cost F turns at first and T / F
 /// later, which is least for F^2 = T; at most 64, and fewer where the tables of all heads would
 /// leave the second cache.
 template <class A>
 constexpr int fine_bits(turn_call<A> const& call, index heads) noexcept {
-    index const row = 2 * index(sizeof(A)) * call.block() * call.layout().stretch;
+    index const row = 2 * index(sizeof(A)) * call.block();
     int bits = 0;
     while (bits < 6 && index(1) << 2 * bits < call.length && (heads * row << bits) < 512 * 1024) {
         ++bits;
@@ -74,33 +72,42 @@ public:
     turner(arena& memory, turn_call<A> const& call, basis<L> const& p, index tables)
         : call_(&call),
           basis_(&p),
+          tables_(tables),
+          tokens_(std::max<index>(turn_tile / tables, 1)),
           stride_(padded<L>(call.channels)),
-          angles_(memory, call.layout(), tables, fine_bits(call, tables)),
+          row_(call.permuted() ? 0 : padded<L>(std::max(call.channels, 2 * call.angles()))),
+          plain_(p.trivial() && !call.permuted() && is_plain<A>(call.x.at(0, 0, 0)) &&
+                 is_plain<A>(call.y.at(0, 0, 0))),
+          places_(memory, call.layout(), tables, call.kind == turn_kind::interleaved,
+                  fine_bits(call, tables)),
           powers_(memory, call.permuted() ? call.block() : 0, call.axes()) {
-        from_ = memory.take<std::int32_t>(call.permuted() ? turn_tile * stride_ : 0);
+        turns_ = memory.take<A>(tables * tokens_ * row_ + L::width);
+        from_ = memory.take<std::int32_t>(call.permuted() ? tokens_ * stride_ : 0);
         for (A** part : {&x_, &px_, &y_, &back_, &d_angle_}) *part = memory.take<A>(2 * stride_);
     }
 
     /// Takes the angles or the permutation of `head` as number `table`.
     void begin(index table, index head) noexcept {
         if (call_->permuted()) return powers_.begin(call_->order, head);
-        auto const theta = [&](index i) { return call_->angle(head, i); };
-        angles_.begin(table, theta, call_->inverse);
+        places_.begin(table, [&](index i) { return call_->angle(head, i); });
+        for (index t = 0; t < tokens_; ++t) places_.stand_still(turns(table, t), row_);
     }
+
+    /// The tokens of a tile.
+    index tokens() const noexcept { return tokens_; }
 
     /// Goes to the tokens [first, first + count).
     void tile(index first, index count) noexcept {
         first_ = first;
-        bool known = false;
-        std::array<index, max_axes> at{};
+        if (!call_->permuted()) {
+            for (index table = 0; table < tables_; ++table) {
+                places_.leave(table, call_->places, first, count, {turns(table, 0), row_});
+            }
+            return;
+        }
         for (index t = 0; t < count; ++t) {
             if (call_->places.alone(first + t)) continue;
-            known ? call_->places.advance(at) : void(at = call_->places.at(first + t));
-            known = true;
-            for (std::size_t k = 0; k < std::size_t(call_->axes()); ++k) {
-                places_[k][std::size_t(t)] = at[k];
-            }
-            if (call_->permuted()) powers_.row(at, from_ + t * stride_);
+            powers_.row(call_->places.at(first + t), from_ + t * stride_);
         }
     }
 
@@ -112,6 +119,10 @@ public:
         row const from = call.x.at(b, h, first_ + t), to = call.y.at(b, h, first_ + t);
         if (call.places.alone(first_ + t)) return leave_alone(from, to);
         ask_for(from, ahead, call.channels);
+        if (plain_) {
+            return turn<false, Streamed>(turns(table, t), reinterpret_cast<A const*>(from.data),
+                                         reinterpret_cast<A*>(to.data));
+        }
         A const* x = x_;
         if (basis_->trivial()) {
             x = read_row<L>(from, x_, call.channels);
@@ -125,10 +136,7 @@ public:
             std::int32_t const* const source = from_ + t * stride_;
             for (index c = 0; c < call.channels; ++c) y[c] = x[source[c]];
         } else {
-            each_axis(table, t, [&](angle_sum<L> const& angles, index) {
-                turn_kernel<L, Streamed>::turn(call.kind, x, angles, y, call.channels);
-            });
-            if (call.leftover()) y[call.channels - 1] = x[call.channels - 1];
+            turn<false, false>(turns(table, t), x, y);
         }
         close_row<L>(to, y, call.width());
     }
@@ -157,13 +165,15 @@ public:
     }
 
 private:
-    /// body(angles, coordinate) for every axis of a token.
-    template <class Body>
-    void each_axis(index table, index t, Body const& body) noexcept {
-        for (int k = 0; k < call_->axes(); ++k) {
-            index const s = places_[std::size_t(k)][std::size_t(t)];
-            body(angles_.at(table, k, s), s);
-        }
+    A* turns(index table, index t) const noexcept { return turns_ + (table * tokens_ + t) * row_; }
+
+    template <bool Back, bool Streamed>
+    void turn(A const* turns, A const* x, A* y) const noexcept {
+        with_turn_kind(call_->kind, [&](auto kind) {
+            turn_row<L, decltype(kind)::value, Back, Streamed>(turns, call_->angles(), x, y,
+                                                               call_->channels);
+        });
+        if (call_->leftover()) y[call_->channels - 1] = x[call_->channels - 1];
     }
 
     void leave_alone(row const& from, row const& to) noexcept {
@@ -179,35 +189,33 @@ private:
             for (index c = 0; c < call.channels; ++c) back_[source[c]] = y_[c];
             return;
         }
-        each_axis(0, t, [&](angle_sum<L> const& angles, index) {
-            turn_kernel<L, false>::turn_back(call.kind, y_, angles, back_, call.channels);
-        });
-        if (call.leftover()) back_[call.channels - 1] = y_[call.channels - 1];
+        turn<true, false>(turns(0, t), y_, back_);
     }
 
     /// theta_i turns angle i of every axis, by that axis' coordinate.
     void add_angles(index h, index t, double* d_theta) noexcept {
         turn_call<A> const& call = *call_;
         basis_->apply(h, x_, px_);
-        index const stretch = call.layout().stretch;
-        each_axis(0, t, [&](angle_sum<L> const& angles, index s) {
-            turn_kernel<L, false>::angle_gradients(call.kind, px_, back_, y_, angles, d_angle_,
-                                                   call.channels);
-            A const* const from = d_angle_ + angles.first / stretch;
-            for (index i = 0; i < angles.count / stretch; ++i) {
-                d_theta[i] += double(s) * double(from[i]);
+        angle_gradients<L>(call.kind, turns(0, t), call.angles(), px_, back_, y_, d_angle_);
+        angle_layout const layout = call.layout();
+        auto const at = call.places.at(first_ + t);
+        for (int k = 0; k < layout.axes; ++k) {
+            A const* const from = d_angle_ + layout.begin(k);
+            for (index i = 0; i < layout.width(k); ++i) {
+                d_theta[i] += double(at[std::size_t(k)]) * double(from[i]);
             }
-        });
+        }
     }
 
     turn_call<A> const* call_;
     basis<L> const* basis_;
-    index stride_, first_ = 0;
-    angle_tables<L> angles_;
+    index tables_, tokens_, stride_, row_, first_ = 0;
+    bool plain_;  // rows are turned from the user's memory to the user's memory
+    place_turns<L> places_;
     power_rows powers_;
+    A* turns_;  // [tables, tokens, row]
     A *x_, *px_, *y_, *back_, *d_angle_;
     std::int32_t* from_;
-    std::array<std::array<index, std::size_t(turn_tile)>, max_axes> places_{};
 };
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -48,10 +48,10 @@ struct turn_cut {
         index const bytes = call.batch * call.heads * call.length * call.width() * index(sizeof(A));
         // Whole packs only, at addresses that are multiples of 16.
         index const pack = L::width * index(sizeof(A));
-        index const block = call.layout().block * call.layout().stretch * index(sizeof(A));
-        index const half = call.channels * index(sizeof(A)) / 2;
+        bool const pairs = call.kind == turn_kind::interleaved;
+        index const part = (pairs ? call.channels : call.angles()) * index(sizeof(A));
         auto const whole = [](index x, index unit) { return x % unit == 0; };
-        cut.streamed = plain && bytes >= stream_from && whole(block, pack) && whole(half, pack) &&
+        cut.streamed = plain && bytes >= stream_from && whole(part, pack) &&
                        whole(index(reinterpret_cast<std::intptr_t>(call.y.data)), 16) &&
                        whole(call.y.batch, 16) && whole(call.y.head, 16) && whole(call.y.time, 16);
         return cut;
@@ -76,8 +76,8 @@ inline void turn_units(turn_call<typename L::value> const& call, basis<L> const&
             index const table = cut.tables == 1 ? 0 : head;
             turns.template forward<Streamed>(table, b, first + head, t, ahead);
         };
-        for (index t = begin; t < end; t += turn_tile) {
-            index const count = std::min(turn_tile, end - t);
+        for (index t = begin; t < end; t += turns.tokens()) {
+            index const count = std::min(turns.tokens(), end - t);
             turns.tile(t, count);
             for (index b = call.batch * group / cut.groups; b < last; ++b) {
                 index const outer = cut.heads_inside ? count : cut.heads;
@@ -121,8 +121,8 @@ inline void turn_backward(turn_call<typename L::value> const& call, basis<L> con
     share_turns<L>(call, p, threads, 1, call.heads, [&](turner<L>& turns, index head) {
         double* const d_theta = sums.data() + head * (angles + vector);
         turns.begin(0, head);
-        for (index t = 0; t < call.length; t += turn_tile) {
-            index const count = std::min(turn_tile, call.length - t);
+        for (index t = 0; t < call.length; t += turns.tokens()) {
+            index const count = std::min(turns.tokens(), call.length - t);
             turns.tile(t, count);
             for (index b = 0; b < call.batch; ++b) {
                 for (index i = 0; i < count; ++i) {
