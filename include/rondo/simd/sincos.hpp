@@ -53,9 +53,13 @@ inline void sincos_pack(typename L::pack high, typename L::pack low, typename L:
     P const square = r * r;
     P odd = number(sincos_series[15]), even = number(sincos_series[16]);
 #pragma GCC unroll 8
-    for (int i = 13; i >= 1; i -= 2) odd = L::fma(odd, square, number(sincos_series[i]));
+    for (int i = 13; i >= 1; i -= 2) {
+        odd = L::fma(odd, square, number(sincos_series[std::size_t(i)]));
+    }
 #pragma GCC unroll 8
-    for (int i = 14; i >= 0; i -= 2) even = L::fma(even, square, number(sincos_series[i]));
+    for (int i = 14; i >= 0; i -= 2) {
+        even = L::fma(even, square, number(sincos_series[std::size_t(i)]));
+    }
     odd = odd * r;
     // The quarter, n - 4 round(n / 4), is -2, -1, 0, 1 or 2.
     P const quarter = n - number(4) * ((n * number(0.25) + rounder) - rounder);
