@@ -122,8 +122,9 @@ public:
     /// Joins the records of segments into what each of them starts from.
     void join(call<float> const& c, float* records, bool total) const {
         dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
-        join_segments<Shape>
-            <<<grid, Shape::threads, 0, stream_>>>(c, plan(records, false, false, {}), total);
+        chunk_plan joined = plan(records, false, false, {});
+        joined.total = total;
+        join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(c, joined);
         expect("launch of join_segments", cudaGetLastError());
     }
 
@@ -177,8 +178,10 @@ private:
             written.passes[0].read = false;
             // Readers apply the scale, where others only write.
             if (Shape::reads && !Shape::writing::reads) written.scale = 1;
-            launch<typename Shape::writing>(written, plan(records, false, true, with));
-            join(c, records, !how.read && Shape::reads);
+            chunk_plan left = plan(records, false, true, with);
+            left.total = !how.read && Shape::reads;
+            launch<typename Shape::writing>(written, left);
+            join(c, records, left.total);
         }
         if (!how.read && Shape::reads) return;
         launch(c, plan(records, true, false, with));

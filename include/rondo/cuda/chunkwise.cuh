@@ -363,7 +363,7 @@ __device__ inline void walk_chunks(call<float> const& c, chunk_plan const& plan,
     index const segment = number % plan.segments, part = number / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
     // No segment starts from what the last one leaves.
-    if (Shape::delta && plan.leaves && segment + 1 == plan.segments) return;
+    if (plan.leaves && !plan.total && segment + 1 == plan.segments) return;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, shared);
     chunk_walker<Shape> walker(c, plan, block);
