@@ -68,9 +68,10 @@ public:
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
-        segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, resident()) : 1;
+        int const blocks = resident();
+        segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, blocks) : 1;
         // To find what two segments begin with, a walk that only writes takes as long as both.
-        constexpr index least = Shape::delta ? least_delta_segments : Shape::reads ? 2 : 3;
+        index const least = Shape::delta ? least_delta_segments * blocks : Shape::reads ? 2 : 3;
         if (segments_ < least) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
@@ -153,7 +154,6 @@ public:
 
 private:
     int resident() const {
-        if (Shape::delta) return 1;  // a second block's work takes as long again
         int blocks = 0;
         permit_shared_memory<Shape>(bytes_);
         expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",

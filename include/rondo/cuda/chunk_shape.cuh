@@ -37,6 +37,7 @@ struct chunk_shape {
 
     // A delta update reads the state by keys that are weighed as queries are.
     static constexpr bool reads_keys = Delta && Weighing == weighing::channel;
+    static constexpr bool reads_state = true;  // but for blocks that only solve
 
     // What it writes is rounded to two parts.
     static constexpr int value_parts = Delta ? 2 : 1;
