@@ -125,7 +125,7 @@ struct chunk_block {
     }
     __device__ typename Shape::score_tile scores() const {
         if constexpr (Shape::both) return {kept_base() + Shape::kept_bytes};
-        return {base + 2 * Shape::stage_bytes_of(c.k.ones)};
+        return {base + unsigned(Shape::stages * Shape::stage_bytes_of(c.k.ones))};
     }
     /// Where the threads read what was kept.
     __device__ unsigned kept_base() const { return v(0).base + Shape::width_bytes; }
@@ -194,8 +194,8 @@ struct chunk_block {
         unsigned const ones = pack<element_type>(1, 1);
         for (int i = threadIdx.x; i < Shape::rows * Shape::depth / 2; i += Shape::threads) {
             int const row = i / (Shape::depth / 2), pair = i % (Shape::depth / 2);
-            k(0).set(row, pair, ones);
-            k(1).set(row, pair, ones);
+#pragma unroll
+            for (int stage = 0; stage < Shape::stages; ++stage) k(stage).set(row, pair, ones);
         }
     }
 

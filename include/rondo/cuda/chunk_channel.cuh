@@ -155,7 +155,9 @@ private:
                 float2 x = unpack<T>(queries.get(i));
                 x = {x.x * reader.x, x.y * reader.y};
                 queries.set(i, inside ? pack<T>(x.x, x.y) : 0);
-                gates.set(i, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
+                if constexpr (Shape::reads_state) {
+                    gates.set(i, inside ? pack<T>(x.x * enter.x, x.y * enter.y) : 0);
+                }
             }
             float2 const y = b_.c.k.ones ? float2{1, 1} : unpack<T>(keys.get(i));
             if constexpr (Shape::reads_keys) {

@@ -68,9 +68,10 @@ public:
           bytes_(chunk_shared_bytes<Shape>(p.k.ones)),
           tiles_((p.width + Shape::width - 1) / Shape::width) {
         units_ = p.sequences * p.query_heads * tiles_;
-        segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, resident()) : 1;
+        int const blocks = resident();
+        segments_ = p.offsets.empty() ? segments_of(units_ * walks, p.length, blocks) : 1;
         // To find what two segments begin with, a walk that only writes takes as long as both.
-        constexpr index least = Shape::delta ? least_delta_segments : Shape::reads ? 2 : 3;
+        index const least = Shape::delta ? least_delta_segments * blocks : Shape::reads ? 2 : 3;
         if (segments_ < least) segments_ = 1;
         if (Shape::delta) {
             slots_ = chunk_slots::slots_of(p.sequences, p.length, !p.offsets.empty(), Shape::rows);
@@ -122,8 +123,9 @@ public:
     /// Joins the records of segments into what each of them starts from.
     void join(call<float> const& c, float* records, bool total) const {
         dim3 const grid(unsigned(units_), unsigned(chunk_record<Shape>::quads + 1));
-        join_segments<Shape>
-            <<<grid, Shape::threads, 0, stream_>>>(c, plan(records, false, false, {}), total);
+        chunk_plan joined = plan(records, false, false, {});
+        joined.total = total;
+        join_segments<Shape><<<grid, Shape::threads, 0, stream_>>>(c, joined);
         expect("launch of join_segments", cudaGetLastError());
     }
 
@@ -152,7 +154,6 @@ public:
 
 private:
     int resident() const {
-        if (Shape::delta) return 1;  // a second block's work takes as long again
         int blocks = 0;
         permit_shared_memory<Shape>(bytes_);
         expect("cudaOccupancyMaxActiveBlocksPerMultiprocessor",
@@ -177,8 +178,10 @@ private:
             written.passes[0].read = false;
             // Readers apply the scale, where others only write.
             if (Shape::reads && !Shape::writing::reads) written.scale = 1;
-            launch<typename Shape::writing>(written, plan(records, false, true, with));
-            join(c, records, !how.read && Shape::reads);
+            chunk_plan left = plan(records, false, true, with);
+            left.total = !how.read && Shape::reads;
+            launch<typename Shape::writing>(written, left);
+            join(c, records, left.total);
         }
         if (!how.read && Shape::reads) return;
         launch(c, plan(records, true, false, with));

@@ -40,6 +40,7 @@ struct chunk_plan {
     chunk_marks marks;   // of shapes that leave any
     solved_chunks solved = {};
     chunk_keep keep = {};  // of shapes that keep states
+    bool total = false;    // the last segment leaves its record, too: others start from it
 };
 
 template <class Shape>
@@ -103,11 +104,12 @@ struct segment_factors {
 };
 
 /// Joins the segments of one unit and tile. Block y takes four elements of every thread's state,
-/// the last one the arrays by channel. `total`: every segment starts from all of them.
+/// the last one the arrays by channel. In total, every segment starts from all of them.
 template <class Shape>
 __global__ void __launch_bounds__(Shape::threads)
-    join_segments(call<float> const __grid_constant__ c, chunk_plan const plan, bool total) {
+    join_segments(call<float> const __grid_constant__ c, chunk_plan const plan) {
     using record = chunk_record<Shape>;
+    bool const total = plan.total;
     index const tile = blockIdx.x % plan.tiles, unit = blockIdx.x / plan.tiles;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     float* const records = plan.records + index(blockIdx.x) * plan.segments * record::size;
@@ -159,6 +161,7 @@ __global__ void __launch_bounds__(Shape::threads)
     };
     float4 x{incoming(0), incoming(1), incoming(2), incoming(3)};
     float max[2] = {max_in(d), max_in(d + 1)};
+    int const left = total ? plan.segments : plan.segments - 1;  // nobody starts from the last one
     // Some segments are on their way at a time: one after the other they would wait for memory.
     constexpr int together = 4;
     for (int first = 0; first < plan.segments; first += together) {
@@ -167,7 +170,7 @@ __global__ void __launch_bounds__(Shape::threads)
         auto const at = [&](int i) { return records + index(first + i) * record::size; };
 #pragma unroll
         for (int i = 0; i < together; ++i) {
-            if (first + i >= plan.segments) break;
+            if (first + i >= left) break;
             own[i] = *record::quad(at(i), number, int(threadIdx.x));
             mine[i][0] = segment_factors<Shape>::read(at(i), d);
             mine[i][1] = segment_factors<Shape>::read(at(i), d + 1);
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(Shape::threads)
         for (int i = 0; i < together; ++i) {
             if (first + i >= plan.segments) break;
             if (!total) *record::quad(at(i), number, int(threadIdx.x)) = x;
-            if (!total && first + i + 1 == plan.segments) break;
+            if (first + i >= left) break;
             segment_factors<Shape> const f(max[0], mine[i][0]), g(max[1], mine[i][1]);
             max[0] = f.max, max[1] = g.max;
             x = {f.before * x.x + f.own * own[i].x, g.before * x.y + g.own * own[i].y,

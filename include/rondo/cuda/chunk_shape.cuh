@@ -37,6 +37,7 @@ struct chunk_shape {
 
     // A delta update reads the state by keys that are weighed as queries are.
     static constexpr bool reads_keys = Delta && Weighing == weighing::channel;
+    static constexpr bool reads_state = true;  // but for blocks that only solve
 
     // What it writes is rounded to two parts.
     static constexpr int value_parts = Delta ? 2 : 1;
@@ -49,7 +50,11 @@ struct chunk_shape {
     using width_tile = tile<Element, width>;
     using score_tile = tile<Element, rows>;
 
-    // One stage of tiles, twice: one is computed on while the other arrives.
+    // Stages of tiles: one is computed on while the other arrives. Where two would leave a
+    // multiprocessor to one block, a second block computes while the one stage arrives.
+    static constexpr int stages =
+        reads && !Delta && Weighing == weighing::channel && Depth > 64 ? 1 : 2;
+    static __device__ int after(int stage) { return stage + 1 == stages ? 0 : stage + 1; }
     static constexpr int depth_bytes = rows * Depth * 2, width_bytes = rows * width * 2;
     static constexpr int score_bytes = reads ? rows * rows * 2 : 0;
     static constexpr int query_bytes = reads ? depth_bytes : 0;
@@ -62,7 +67,7 @@ struct chunk_shape {
     static constexpr int least_stage_bytes =
         stage_bytes - (Weighing == weighing::additive ? depth_bytes : 0);  // with a key of ones
     static constexpr bool alone =
-        2 * (2 * least_stage_bytes + score_bytes + tuned_for.block_shared_bytes) >
+        2 * (stages * least_stage_bytes + score_bytes + tuned_for.block_shared_bytes) >
         tuned_for.shared_bytes;
     // With weights by token it is the spilled addresses that come from far away.
     static constexpr bool many_weights = Weighing == weighing::token && Warps > 4;
@@ -75,7 +80,7 @@ struct chunk_shape {
         return ones ? least_stage_bytes : stage_bytes;
     }
     static __host__ __device__ constexpr int tile_bytes(bool ones) {
-        return 2 * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);
+        return stages * stage_bytes_of(ones) + score_bytes + (reads_keys ? depth_bytes : 0);
     }
 };
 
@@ -104,14 +109,14 @@ struct chunk_notes {
     head_rows q, k, v, gate, beta, o;
     head_rows kept;  // states by chunk, of shapes that read them
 
-    /// Of a chunk's tokens; two chunks, as for the tiles.
+    /// Of a chunk's tokens; for as many chunks as there are stages of tiles.
     struct token_weights {
         alignas(16) float level[rows], read[rows], write[rows];
         // Of the decays back: less their sums, and what is left of the tokens behind the chunk.
         alignas(16) float level_back[Shape::both ? rows : 1], read_back[Shape::both ? rows : 1];
         float carry;
     };
-    token_weights tokens[2];
+    token_weights tokens[Shape::stages];
     float strength[2][Shape::delta ? Shape::rows : 1];  // beta
     int token[3][Shape::rows];  // which tokens the chunk before, this and the next one hold
     float row_sums[Shape::rows][Shape::rows / 16];  // of scores, by block of columns

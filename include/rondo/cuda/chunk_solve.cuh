@@ -7,13 +7,15 @@
 namespace rondo::inline RONDO_ISA::cuda {
 
 /// The shape of a block that solves: keys in the place of queries, where channels have decays of
-/// their own a whole stage, then A in two parts and its diagonal blocks in float.
+/// their own with weighed keys and gates behind them, then A in two parts and its diagonal blocks
+/// in float.
 template <class Shape>
 struct solving_shape
     : chunk_shape<typename Shape::element_type, Shape::weigh, Shape::depth, 16, 4, true> {
     using base = chunk_shape<typename Shape::element_type, Shape::weigh, Shape::depth, 16, 4, true>;
-    static constexpr bool reads_keys = false;
-    static constexpr int key_bytes = base::per_channel ? base::stage_bytes : base::depth_bytes;
+    static constexpr bool reads_keys = false, reads_state = false;
+    static constexpr int width_bytes = 0;  // no values
+    static constexpr int key_bytes = (base::per_channel ? 3 : 1) * base::depth_bytes;
     static constexpr int side = 16, step = side + 4;  // floats a row of a diagonal block
     static constexpr int diagonal_bytes = base::rows * step * int(sizeof(float));
     static __host__ __device__ constexpr int tile_bytes(bool) {
@@ -43,6 +45,7 @@ template <class Shape>
 class chunk_solver {
     using T = typename Shape::element_type;
     using half_tile = tile<__nv_bfloat16, Shape::rows>;
+    using pieces = own_pieces<Shape::rows, Shape::threads>;
     static constexpr int side = Shape::side, blocks = Shape::rows / side, step = Shape::step;
 
 public:
@@ -147,16 +150,14 @@ public:
 
     /// What `invert` leaves, or nothing: zeros.
     __device__ void clear() const {
-        for (int i = threadIdx.x; i < Shape::rows * Shape::rows / 2; i += Shape::threads) {
-            solution().set(i / (Shape::rows / 2), i % (Shape::rows / 2), 0);
-        }
+        pieces::each([&](int, int row, int piece) { solution().set_piece(row, piece, {}); });
         __syncthreads();
     }
     __device__ void leave(T* to) const {
-        for (int i = threadIdx.x; i < Shape::rows * Shape::rows / 2; i += Shape::threads) {
-            reinterpret_cast<unsigned*>(to)[i] =
-                solution().get(i / (Shape::rows / 2), i % (Shape::rows / 2));
-        }
+        pieces::each([&](int, int row, int piece) {
+            reinterpret_cast<uint4*>(to)[row * pieces::across + piece] =
+                solution().get_piece(row, piece);
+        });
     }
 
 private:

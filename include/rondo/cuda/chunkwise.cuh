@@ -1,8 +1,7 @@
 /// @file
 /// The chunkwise kernel: one pass over q, k, v and o with the state in registers and all products
 /// on tensor cores (the form of Hua et al. 2022; Sun et al. 2023, section 2.1; Yang et al. 2023).
-/// A block takes one query head and up to 128 value columns. While a chunk is computed on, the next
-/// one is on its way to shared memory.
+/// A block takes one query head and up to 128 value columns, and asks for a chunk ahead of its use.
 #pragma once
 
 #include <rondo/cuda/chunk_additive.cuh>
@@ -18,6 +17,7 @@ namespace rondo::inline RONDO_ISA::cuda {
 template <class Shape>
 class chunk_walker {
     using T = typename Shape::element_type;
+    static constexpr int blocks = Shape::columns / 16;
 
 public:
     __device__ chunk_walker(call<float> const& c, chunk_plan const& plan,
@@ -115,21 +115,25 @@ private:
         order.note(0);
         order.note(1);
         __syncthreads();
-        b_.load(0, how, order.tokens(0), order.span(0).count);
-        load_solved(0, first, 0);
+        auto const ask = [&](int number, int stage) {
+            int const count = order.span(number).count;
+            if (count == 0) return;
+            b_.load(stage, how, order.tokens(number), count);
+            load_solved(stage, first, number);
+        };
+        ask(0, 0);
         tokens_.load(order.tokens(0), order.span(0).count);
         strengths_.load(order.tokens(0), order.span(0).count);
         tokens_.weigh(0);
         strengths_.leave(0);
-        for (int number = 0; order.span(number).count > 0; ++number) {
-            int const stage = number % 2, next = order.span(number + 1).count;
+        for (int number = 0, stage = 0; order.span(number).count > 0;
+             ++number, stage = Shape::after(stage)) {
+            int const next = order.span(number + 1).count;
             wait_for_copies();
             __syncthreads();
-            if (next > 0) {
-                b_.load(stage ^ 1, how, order.tokens(number + 1), next);
-                load_solved(stage ^ 1, first, number + 1);
-                if (Shape::reads && how.accumulate)
-                    b_.expect_partial(order.tokens(number + 1), next);
+            if constexpr (Shape::stages > 1) ask(number + 1, Shape::after(stage));
+            if (Shape::reads && how.accumulate && next > 0) {
+                b_.expect_partial(order.tokens(number + 1), next);
             }
             tokens_.load(order.tokens(number + 1), next);
             strengths_.load(order.tokens(number + 1), next);
@@ -145,8 +149,11 @@ private:
                 if (!plan_.leaves) keep_state(b_, plan_.keep, order.span(number).begin, state_);
             }
             advance(how, order.tokens(number), order.span(number).count, stage);
-            tokens_.weigh(stage ^ 1);
-            strengths_.leave(stage ^ 1);
+            tokens_.weigh(Shape::after(stage));
+            strengths_.leave(Shape::after(stage));
+            if constexpr (Shape::stages > 1) continue;
+            __syncthreads();
+            ask(number + 1, 0);
         }
         __syncthreads();
     }
@@ -191,7 +198,6 @@ private:
             ask(number + 1);
             int const lane = anew(b_.lane);
             write(how, count, stage, [&](int m, int step, int) {
-                constexpr int blocks = Shape::columns / 16;
                 return b_.v(stage).left_transposed(b_.warp * blocks + m, step, lane);
             });
             tokens_.weigh(stage ^ 1);
@@ -201,7 +207,6 @@ private:
 
     __device__ void read_both(pass const& how, int const* tokens, int count, int stage) const {
         int const lane = anew(b_.lane);
-        constexpr int blocks = Shape::columns / 16;
 #pragma unroll 1
         for (int origin = 0; origin < Shape::rows; origin += Shape::rows_at_a_time) {
             chunk_outputs<Shape> o = {};
@@ -269,7 +274,6 @@ private:
     __device__ void take(pass const& how, int const* tokens, int count, int first, int last,
                          int stage) {
         int const lane = anew(b_.lane);
-        constexpr int blocks = Shape::columns / 16;
         if constexpr (Shape::delta) {
             chunk_updates<Shape> updates;
             updates.solve(b_, stage, state_, first == 0 && last == count);
@@ -363,7 +367,7 @@ __device__ inline void walk_chunks(call<float> const& c, chunk_plan const& plan,
     index const segment = number % plan.segments, part = number / plan.segments;
     index const tile = part % plan.tiles, unit = part / plan.tiles;
     // No segment starts from what the last one leaves.
-    if (Shape::delta && plan.leaves && segment + 1 == plan.segments) return;
+    if (plan.leaves && !plan.total && segment + 1 == plan.segments) return;
     location const where(c, unit / c.query_heads, unit % c.query_heads);
     chunk_block<Shape> const block(c, where, tile * Shape::width, plan.tiles, shared);
     chunk_walker<Shape> walker(c, plan, block);

@@ -48,8 +48,9 @@ inline constexpr int most_resident_blocks = 3;
 
 /// Tokens that are worth a block of their own.
 inline constexpr int least_segment = 256;
-/// Segments of a delta update, which walks them twice more, that are faster than one.
-inline constexpr int least_delta_segments = 4;
+/// Segments of a delta update, which walks them twice more, that are faster than one: for each of
+/// the blocks that a multiprocessor works on at a time.
+inline constexpr int least_delta_segments = 2;
 
 /// Value columns of a warp. 32 would read each tile of keys and queries from shared memory half as
 /// often, but leave 2 warps to a scheduler, which then waits more than half of the time.

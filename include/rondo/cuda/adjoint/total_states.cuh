@@ -163,7 +163,8 @@ public:
 
 private:
     chunk_plan plan(float* records) const {
-        return {tiles_, int(segments_), int(segment_length_), records, false, true, {}};
+        return {tiles_, int(segments_), int(segment_length_), records, false, true, {}, {}, {},
+                true};
     }
     /// Blocks of a multiprocessor, which from now on may have their shared memory.
     int resident() const {
