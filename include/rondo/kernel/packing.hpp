@@ -82,7 +82,8 @@ public:
                             rows_by_token const& queries, pass const& how) noexcept {
         composition const& what = c.call->what;
         return turns_packs(c) && c.unweighed_keys.data == nullptr && !what.delta &&
-               !what.normalized && how.order == nullptr && holds_packs(c, keys) && holds_packs(c, queries);
+               !what.normalized && how.order == nullptr && holds_packs(c, keys) &&
+               holds_packs(c, queries);
     }
 
     /// Packs the chunk's keys, as columns of `across` alone, and as many queries, as rows.
