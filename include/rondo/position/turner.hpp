@@ -28,10 +28,6 @@ struct turn_call {
         return kind == turn_kind::doubled || permuted() ? channels : channels / 2;
     }
     angle_layout layout() const noexcept { return {permuted() ? 0 : angles(), axes()}; }
-    /// A last channel without a partner.
-    bool leftover() const noexcept {
-        return kind != turn_kind::doubled && !permuted() && channels % 2 == 1;
-    }
     index block() const noexcept { return (angles() + axes() - 1) / axes(); }
 
     /// Whether every head turns alike, so that one table serves a token of all of them.
@@ -173,7 +169,6 @@ private:
             turn_row<L, decltype(kind)::value, Back, Streamed>(turns, call_->angles(), x, y,
                                                                call_->channels);
         });
-        if (call_->leftover()) y[call_->channels - 1] = x[call_->channels - 1];
     }
 
     void leave_alone(row const& from, row const& to) noexcept {

@@ -48,8 +48,8 @@ struct turn_cut {
         index const bytes = call.batch * call.heads * call.length * call.width() * index(sizeof(A));
         // Whole packs only, at addresses that are multiples of 16.
         index const pack = L::width * index(sizeof(A));
-        bool const pairs = call.kind == turn_kind::interleaved;
-        index const part = (pairs ? call.channels : call.angles()) * index(sizeof(A));
+        bool const whole_rows = call.kind == turn_kind::interleaved;  // else in two parts
+        index const part = (whole_rows ? call.channels : call.angles()) * index(sizeof(A));
         auto const whole = [](index x, index unit) { return x % unit == 0; };
         cut.streamed = plain && bytes >= stream_from && whole(part, pack) &&
                        whole(index(reinterpret_cast<std::intptr_t>(call.y.data)), 16) &&
