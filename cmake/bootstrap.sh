@@ -66,29 +66,32 @@ need() {
     install_missing
 }
 
-# make <option> <target>: release build of one part, everything else switched off
+# configure_and_build <target> <configure arguments>: a release build of what the target needs
 configure_and_build() {
+    target=$1
+    shift
     if has_command ninja; then CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}; export CMAKE_GENERATOR; fi
     say "configuring $build"
     cmake --preset release "$@"
     say "building with $jobs jobs"
-    cmake --build "$build" --parallel "$jobs"
+    cmake --build "$build" --parallel "$jobs" --target "$target"
 }
 
 demo() {
-    configure_and_build -DRONDO_BUILD_EXAMPLES=ON -DRONDO_BUILD_TESTS=OFF -DRONDO_BUILD_BENCH=OFF
+    configure_and_build one_scan \
+        -DRONDO_BUILD_EXAMPLES=ON -DRONDO_BUILD_TESTS=OFF -DRONDO_BUILD_BENCH=OFF
     say "running examples/one_scan (--help shows its options)"
     "$build/examples/one_scan"
 }
 
 tests() {
-    configure_and_build -DRONDO_BUILD_EXAMPLES=ON -DRONDO_BUILD_TESTS=ON -DRONDO_BUILD_BENCH=OFF
+    configure_and_build all -DRONDO_BUILD_EXAMPLES=ON -DRONDO_BUILD_TESTS=ON -DRONDO_BUILD_BENCH=OFF
     say "running the tests"
     ctest --preset release --parallel "$jobs"
 }
 
 bench() {
-    configure_and_build -DRONDO_BUILD_EXAMPLES=OFF -DRONDO_BUILD_TESTS=OFF -DRONDO_BUILD_BENCH=ON
+    configure_and_build all -DRONDO_BUILD_EXAMPLES=OFF -DRONDO_BUILD_TESTS=OFF -DRONDO_BUILD_BENCH=ON
     for program in "$build"/bench/bench_*; do
         case $program in *.json) continue ;; esac
         say "running $program, results in $program.json"
