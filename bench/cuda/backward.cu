@@ -130,4 +130,6 @@ void all(report& to) {
 
 }  // namespace
 
-int main(int count, char** arguments) { return bench::measure_all(count, arguments, all); }
+int main(int count, char** arguments) {
+    return bench::measure_all("cuda_training", count, arguments, all);
+}

@@ -17,6 +17,7 @@ struct shape {
 
 struct report {
     double rate;
+    char const* program;
     char const* filter;
     std::FILE* json;
     bool first = true;
@@ -29,8 +30,9 @@ struct report {
         std::fflush(stdout);
         if (json == nullptr) return;
         std::fprintf(json,
-                     "%s  {\"name\": \"%s\", \"milliseconds\": %g, \"floor\": %g, \"error\": %g}",
-                     first ? "" : ",\n", name.c_str(), ms, floor, error);
+                     "%s\n    {\"name\": \"%s/%s\", \"milliseconds\": %g, \"floor\": %g, "
+                     "\"error\": %g}",
+                     first ? "" : ",", program, name.c_str(), ms, floor, error);
         first = false;
     }
 };
@@ -119,19 +121,23 @@ void for_each_length(report const& to, std::string const& name, Row const& row) 
     }
 }
 
-/// The program: all(report) for [part of a name] [file.json].
-inline int measure_all(int count, char** arguments, void (*all)(report&)) {
+/// The program: all(report) for [part of a name] [file.json], which bench/report reads.
+inline int measure_all(char const* program, int count, char** arguments, void (*all)(report&)) {
     int devices = 0;
     if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
         std::puts("skipped: no GPU");
         return 0;
     }
-    report to{copy_rate(), count > 1 ? arguments[1] : "",
+    report to{copy_rate(), program, count > 1 ? arguments[1] : "",
               count > 2 ? std::fopen(arguments[2], "w") : nullptr};
     std::printf("copy %.2f TB/s\n", to.rate * 1e-12);
-    if (to.json != nullptr) std::fprintf(to.json, "[\n");
+    if (count > 2 && to.json == nullptr) {
+        std::printf("%s cannot be written\n", arguments[2]);
+        return 1;
+    }
+    if (to.json != nullptr) std::fprintf(to.json, "{\"benchmarks\": [");
     all(to);
-    if (to.json != nullptr) std::fprintf(to.json, "\n]\n");
+    if (to.json != nullptr) std::fprintf(to.json, "\n]}\n");
     return 0;
 }
 

@@ -14,4 +14,4 @@ void all(bench::report& to) {
 
 }  // namespace
 
-int main(int count, char** arguments) { return bench::measure_all(count, arguments, all); }
+int main(int count, char** arguments) { return bench::measure_all("cuda", count, arguments, all); }
