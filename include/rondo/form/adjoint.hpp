@@ -25,16 +25,18 @@ public:
         bool queries = false, written = false;
     };
 
-    /// S is turned.
+    /// S and dS lie by columns, and dS, where it stays as it is, by `rows` too.
     adjoint_form(chunk<L>& c, adjoint_chunk<L>& a, site<A> const& where, pass const& how,
-                 head_state<A> const& state, head_state<A> const& d_state, begun add) noexcept
+                 head_state<A> const& state, head_state<A> const& d_state, matrix<A> rows,
+                 begun add) noexcept
         : c_(c),
           a_(a),
           where_(where),
           how_(how),
           state_(state),
           turned_{by_columns(a, state)},
-          d_state_(d_state),
+          d_state_{by_columns(a, d_state)},
+          rows_(rows),
           add_(add) {}
 
     /// The same state by columns.
@@ -63,12 +65,13 @@ public:
         if (how_.write) {
             begin_terms();
             begin_written();
+            if (Weights::carries_keys) move_gradient();
         }
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
         if (!how_.read) differentiate_unread();
         if (how_.write && c_.call->what.delta) read_by_keys();
-        if (how_.write && !moved_) scale_gradient<L>(c_, a_, c_.carry, d_state_);
+        if (how_.write && !moved_) move_gradient();
         if (how_.write && !keys_are_left_) adjoint::add_written(c_, a_);
         adjoint::finish_gates(c_, a_);
         if (how_.write) leave_written();
@@ -120,9 +123,15 @@ private:
         }
     }
 
+    /// dS in front of what the chunk's carry did to S, and, where it did that to keys, to them.
+    void move_gradient() noexcept {
+        if (needs().needs_state()) scale_gradient<L>(c_, c_.carry, d_state_);
+        moved_ = true;
+    }
+
     /// dS in front of what the chunk's entry did to S.
     void enter_gradient() noexcept {
-        if (c_.call->what.delta || !how_.read) scale_gradient<L>(c_, a_, c_.entry, d_state_);
+        if (c_.call->what.delta || !how_.read) scale_gradient<L>(c_, c_.entry, d_state_);
         if (!c_.call->what.additive()) return;
         for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
     }
@@ -132,7 +141,8 @@ private:
         problem<A> const& call = *c_.call;
         bool const solved = !c_.rest_to.empty();
         tensor const& values = solved ? c_.rest_to : call.v;
-        form::load_written(c_, where_, how_, values, how_.read, !call.what.delta);
+        bool const across = rows_.data == nullptr;
+        form::load_written(c_, where_, how_, values, across, !call.what.delta);
         if (call.what.delta) solve();
         a_.key_gradients = {a_.d_k, c_.depth};
         a_.value_gradients = {a_.d_v, c_.width};
@@ -241,34 +251,29 @@ private:
     /// they see of it.
     void differentiate_values(bool first, bool paired) noexcept {
         if (!needs().needs_values()) return;
-        matrix<A> keys = first ? c_.keys() : matrix<A>{};
-        if (Weights::carries_keys && first) {  // in rows that turned values will take
-            for (index j = 0; j < whole_tiles(c_.count); ++j) {
-                scale_row<L>(a_.v + j * c_.depth, keys.at(j), c_.carry, c_.depth);
-            }
-            keys = {a_.v, c_.depth};
+        matrix<A> const pairs = paired ? c_.score_rows() : matrix<A>{};
+        auto const to = rows_of<true>(a_.value_gradients, a_.d_v);
+        A const* const factors = Weights::write_factors(c_);
+        if (first && rows_.data == nullptr) {
+            return scatter_across<L>(c_, d_state_.rows(), c_.turned_keys(), factors, pairs,
+                                     a_.output_gradients, to);
         }
-        scatter<L>(
-            c_,
-            {keys, {d_state_.s, d_state_.row_step}, c_.depth, Weights::write_factors(c_), nullptr},
-            paired ? c_.score_rows() : matrix<A>{}, a_.output_gradients, c_.width,
-            rows_of<true>(a_.value_gradients, a_.d_v));
+        scatter<L>(c_, {first ? c_.keys() : matrix<A>{}, rows_, c_.depth, factors, nullptr}, pairs,
+                   a_.output_gradients, c_.width, to);
     }
 
     /// The same for dk.
     void differentiate_keys(bool first, bool paired) noexcept {
         if (!needs().needs_keys()) return;
         A const* const factors = Weights::write_factors(c_);
-        A const* const carry = Weights::carries_keys ? c_.carry : nullptr;
-        matrix<A> const by = first ? turn_gradient<L>(a_, d_state_) : matrix<A>{};
         auto to = rows_of<true>(a_.key_gradients, a_.d_k);
         if (keys_are_left_) to.leave_through(Weights::key_factors(c_), c_.keys(), a_);
-        scatter<L>(c_, {first ? c_.values() : matrix<A>{}, by, c_.width, factors, carry},
+        scatter<L>(c_,
+                   {first ? c_.values() : matrix<A>{}, d_state_.rows(), c_.width, factors, nullptr},
                    paired ? a_.pair_gradients() : matrix<A>{}, c_.reader_rows, c_.depth, to);
         if (keys_are_left_) a_.known_terms = a_.gate_terms;
         if (!first) return;
-        add_normalizer<L>(c_, factors, nullptr, weigh_normalizer(d_state_.normalizer, carry),
-                          a_.key_gradients);
+        add_normalizer<L>(c_, factors, nullptr, d_state_.normalizer, a_.key_gradients);
     }
 
     /// A normalizer by channel times factors that S has too, where there are any.
@@ -312,7 +317,6 @@ private:
         bool const moves = how_.write && !moved_;
         A const* const carry = moves ? c_.carry : a_.ones;
         moved_ = moved_ || moves;
-        // A pass that only reads has its state where dS^T would lie.
         bool const leaves = last && how_.write;
         differentiate_normalizer<L>(c_, a_, readers, carry, leaves ? entry_ : a_.ones, d_state_);
         if (!leaves) return differentiate_state<L>(c_, a_, readers, carry, d_state_);
@@ -375,7 +379,8 @@ private:
     pass const& how_;
     head_state<A> const& state_;
     turned_state<A> const turned_;
-    head_state<A> const& d_state_;
+    turned_state<A> const d_state_;
+    matrix<A> const rows_;
     begun add_;
     // Whether gradients leave as the user has them.
     bool queries_are_left_ = false, keys_are_left_ = false;

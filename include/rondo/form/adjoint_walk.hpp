@@ -37,11 +37,13 @@ public:
         bool const between = every_ > 1;
         stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
         between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
-        // For chunks that are halved, none of which only writes or only reads.
-        bool const halves = weights::scales_state && !call.call.what.one_window();
-        spare_ = memory.template take<A>(halves ? state_size() : 0);
-        d_state_ = memory.template take<A>(state_size());
-        a_.turned = base::states_;  // the first one's S
+        // On the way back S behind the last token is read by a window's readers, and with a
+        // gradient handed in. Else its place is free: for chunks that are halved, none of which
+        // only writes or only reads, or for dS itself.
+        spare_ = base::states_;
+        bool const halves = weights::scales_state, whole = call.call.what.one_window();
+        bool const taken = halves || whole || !call.d_out.empty();
+        d_state_ = taken ? memory.template take<A>(state_size()) : base::states_;
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
     }
@@ -126,6 +128,7 @@ private:
             pass const& how = chain[p - 1];
             chunk_.divided = how.read && !how.write;
             if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
+            rows_ = how.read ? matrix<A>{} : turn_gradient();
             for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
             if (chunk_.divided && weights::scales_state && mine_.needs_state()) undivide();
             chunk_.divided = false;
@@ -137,22 +140,35 @@ private:
 
     /// dS so far is that of the divided state, and so are the products that all readers add to dD.
     void undivide() noexcept {
-        head_state<A> const d_state = state_at(d_state_);
+        turned_state<A> const d_state = form::by_columns(a_, state_at(d_state_));
         if (mine_.wants_gate()) {
             contract(d_state);
             for (index g = 0; g < a_.gates; ++g)
                 d_state.sum[g] = -a_.from_end[g] * chunk_.inverse[g];
         }
-        scale_gradient<L>(chunk_, a_, chunk_.entry, d_state);
+        scale_gradient<L>(chunk_, chunk_.entry, d_state);
+    }
+
+    /// dS by rows, where S was: a pass that only writes leaves dS as it is and reads no S.
+    matrix<A> turn_gradient() noexcept {
+        matrix<A> const rows = base::state(0).rows();
+        turn<L>({d_state_, chunk_.depth}, chunk_.width, chunk_.depth, rows);
+        return rows;
     }
 
     /// As forward begins, in the layout of the sweep.
     void begin_state(pass const& how, site<A> const& where) noexcept {
         base::begin(how, where.sequence, where.head, 0);
-        if (call_.in.s == nullptr) return;
-        head_state<A> const state = base::state(0);
-        turn<L>({state.s, state.row_step}, chunk_.depth, chunk_.width, {d_state_, chunk_.depth});
-        std::copy_n(d_state_, chunk_.depth * chunk_.width, state.s);
+        carried<A> const from = call_.part(call_.in, where.sequence, where.head);
+        if (from.s != nullptr) load_columns(from.s, base::state(0));
+    }
+    void load_columns(A const* from, head_state<A> const& to) const noexcept {
+        std::fill_n(to.s, chunk_.depth * chunk_.width, A(0));
+        for (index d = 0; d < call_.depth; ++d) {
+            for (index e = 0; e < call_.width; ++e) {
+                to.s[d + e * chunk_.depth] = from[d * call_.width + e];
+            }
+        }
     }
 
     /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
@@ -210,7 +226,7 @@ private:
             if (first > begin) {
                 form::write_only(chunk_, a_, where, how, state, before, begin, first - begin);
             }
-            form one(chunk_, a_, where, how, before, d_state, add_);
+            form one(chunk_, a_, where, how, before, d_state, rows_, add_);
             look_back(one, first, how.read && how.write && stores_states());
             if (one.retreat(first, end - first)) return first;
             first += (end - first + 1) / 2;
@@ -240,24 +256,21 @@ private:
         head_state<A> const to = state_at(d_state_);
         std::fill_n(d_state_, state_size(), A(0));
         std::fill_n(a_.from_end, a_.gates, A(0));
-        a_.turned_is_new = false;
         carried<A> const from = call_.part(mine_.d_out, where.sequence, where.head);
         if (from.s == nullptr) return;
-        for (index d = 0; d < call_.depth; ++d) {
-            std::copy_n(from.s + d * call_.width, call_.width, to.s + d * to.row_step);
-        }
+        load_columns(from.s, to);
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
         if (mine_.wants_gate()) contract(to);
     }
 
-    /// <S, dS> behind the last token, by elements: dS^T would lie where S is.
+    /// <S, dS> behind the last token.
     void contract(head_state<A> const& d_state) noexcept {
         head_state<A> const state = base::state(0);
         for (index d = 0; d < call_.depth; ++d) {
             A sum = call_.what.normalized ? state.normalizer[d] * d_state.normalizer[d] : A(0);
             for (index e = 0; e < call_.width; ++e) {
-                sum += state.s[d + e * chunk_.depth] * d_state.s[d * d_state.row_step + e];
+                sum += state.s[d + e * chunk_.depth] * d_state.s[d + e * chunk_.depth];
             }
             a_.from_end[a_.gates > 1 ? d : 0] += sum;
         }
@@ -268,7 +281,9 @@ private:
         if (to.s == nullptr) return;
         head_state<A> const from = state_at(d_state_);
         for (index d = 0; d < call_.depth; ++d) {
-            std::copy_n(from.s + d * from.row_step, call_.width, to.s + d * call_.width);
+            for (index e = 0; e < call_.width; ++e) {
+                to.s[d * call_.width + e] = from.s[d + e * chunk_.depth];
+            }
         }
         if (to.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (to.max != nullptr) std::fill_n(to.max, call_.gate_width(), A(0));
@@ -280,6 +295,7 @@ private:
     adjoint_chunk<L> a_;
     index piece_, every_;
     A *stored_, *between_, *spare_, *d_state_, *readings_;
+    matrix<A> rows_{};
     typename form::begun add_;
 };
 

@@ -155,7 +155,7 @@ struct chunkwise_form {
     }
 
     /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys: in
-    /// whole packs, or as left factors alone.
+    /// whole packs, as right factors too, or as left factors alone.
     static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
                              index count, bool in_packs = false) noexcept {
         if (c.unweighed_queries.data != nullptr) {
@@ -163,7 +163,7 @@ struct chunkwise_form {
             return;
         }
         changing_rows<L> const rows{from, c.queries(), Weights::query_factors(c).from(first)};
-        c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs);
+        c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs, {}, in_packs);
     }
 
     /// The weighted pairs of the keys [first, first + count) with the keys before them.

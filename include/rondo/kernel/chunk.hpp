@@ -58,7 +58,7 @@ struct chunk {
     A* written;         // [rows, width]     the same as the state behind the chunk has it
     A* gate;            // [rows + 1, gates]  factors or weights made of the gates
     A* inverse;         // [rows, gates]      their inverses, or those of the windows' sums
-    A* write_factors;   // [rows]     what the state behind the chunk has of each key
+    A* write_factors;   // [columns]  what the state behind the chunk has of each key
     A* beta;            // [rows]
     A* pair_weights;    // [columns]  of one reader
     A* entry;           // [depth]    factors that the state was brought to before the chunk
@@ -101,7 +101,7 @@ struct chunk {
         c.inverse = memory.template take<A>(c.rows * c.gates);
         bool const per_token = call.what.per_token();
         c.written = memory.template take<A>(per_token ? c.rows * c.width : 0);
-        c.write_factors = memory.template take<A>(per_token ? c.rows : 0);
+        c.write_factors = memory.template take<A>(per_token ? c.columns : 0);
         c.beta = memory.template take<A>(c.rows);
         c.pair_weights = memory.template take<A>(c.columns);
         c.entry = memory.template take<A>(c.depth);

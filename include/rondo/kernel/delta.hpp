@@ -36,37 +36,18 @@ template <class L, class Tile>
     });
 }
 
-/// c.out(i) = x_i S of all readers, S by columns: the products lie across and are turned while they
-/// are in registers. Readers by columns are the chunk's keys, but where they are `weighed` as such.
+/// c.out(i) = x_i S of all readers, S by columns. Readers by columns are the chunk's keys, but
+/// where they are `weighed` as such.
 template <class L>
 inline void read_across(chunk<L>& c, matrix<typename L::value> turned, bool weighed) noexcept {
-    constexpr int side = std::max<int>(tile_rows, L::width);
     index const count = whole_tiles(c.count);
     auto const exchange = [&](matrix<typename L::value> rows) {
         if (weighed) turn<L>(rows, count, c.depth, c.turned_keys());
     };
     exchange(c.reader_rows);
-    for (index e = 0; e < c.width; e += side) {
-        for (index t = 0; t < count; t += L::width) {
-            tile<L, side, 1> sum;
-            sum.clear();
-            auto next = c.ahead.take(c.steps / tile_rows);
-            sum.add(turned.from(e), c.turned_keys().from(0, t), c.steps,
-                    [&] { lines_ahead::ask(next); });
-            typename L::pack blocks[side / L::width][L::width];
-            sum.each([&](typename L::pack const& x, int r, int) {
-                blocks[r / L::width][r % L::width] = x;
-            });
-            for (index r = 0; r < side; r += L::width) {
-                auto& block = blocks[r / L::width];
-                L::turn(block);
-                RONDO_UNROLL
-                for (int i = 0; i < L::width; ++i) {
-                    if (t + i < count) L::store(c.out_rows().at(t + i, e + r), block[i]);
-                }
-            }
-        }
-    }
+    multiply_across<L>(c, turned, c.turned_keys(), [&](auto& sum, index t, index e) {
+        sum.store(c.out_rows().from(t, e), count - t);
+    });
     exchange(c.keys());
 }
 

@@ -50,6 +50,26 @@ template <class L, class Tile>
     add_pairs(c, factors, keys, row, e, sum);
 }
 
+/// body(tile, t, e) with x_t S of all tokens whose rows x are given as columns, S by columns: the
+/// products lie across and are turned while they are in registers. Past the last token a tile holds
+/// what was in the columns. Tokens outermost: rows are then left whole.
+template <class L, class Body>
+inline void multiply_across(chunk<L>& c, matrix<typename L::value> state,
+                            matrix<typename L::value> columns, Body const& body) noexcept {
+    constexpr int side = std::max<int>(tile_rows, L::width);
+    index const count = whole_tiles(c.count);
+    for (index t = 0; t < count; t += L::width) {
+        for (index e = 0; e < c.width; e += side) {
+            tile<L, side, 1> sum;
+            sum.clear();
+            auto next = c.ahead.take(c.steps / tile_rows);
+            sum.add(state.from(e), columns.from(0, t), c.steps, [&] { lines_ahead::ask(next); });
+            auto turned = sum.turned();
+            body(turned, t, e);
+        }
+    }
+}
+
 /// The denominators of the readers: the same sum with every value 1.
 template <class L>
 inline void sum_readers(chunk<L>& c, typename L::value const* factors,

@@ -94,6 +94,22 @@ public:
                                     Between const& between = {}) noexcept {
         add_steps(b, depth, between, [&](index k, int r) { return a.data[k * a.column_step + r]; });
     }
+    /// Its transpose.
+    [[gnu::always_inline]] auto turned() const noexcept {
+        static_assert(Packs == 1 && Rows % L::width == 0);
+        tile<L, L::width, Rows / L::width> result;
+        RONDO_UNROLL
+        for (int r = 0; r < Rows; r += L::width) {
+            P block[L::width];
+            RONDO_UNROLL
+            for (int i = 0; i < L::width; ++i) block[i] = sums_[r + i][0];
+            L::turn(block);
+            result.each([&](P& sum, int i, int p) {
+                if (p == r / L::width) sum = block[i];
+            });
+        }
+        return result;
+    }
     /// Calls body(sum, row, pack) for every pack. A body that stores has what it needs by value: a
     /// pack's store may be into anything, and what is behind a reference is loaded anew.
     template <class Body>

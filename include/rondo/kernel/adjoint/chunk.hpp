@@ -59,8 +59,7 @@ struct adjoint_chunk {
     A* d_q;         // [rows, depth]
     A* d_num;       // [rows, width]
     A* d_den;       // [rows]
-    A* turned;      // [width, depth]      dS transposed
-    A* v;           // [width, columns]    what is written, transposed; before, keys that dv takes
+    A* v;           // [width, columns]    what is written, transposed
     A* d_pairs;     // [rows, columns]     where the pairs were
     A* d_k;         // [rows, depth]
     A* d_v;         // [rows, width]
@@ -74,7 +73,6 @@ struct adjoint_chunk {
     // These, or the user's own rows.
     matrix<A> output_gradients, query_gradients, key_gradients, value_gradients, gate_terms;
     matrix<A> known_terms;       // what is added to: gate_terms, or one row for all tokens
-    bool turned_is_new = false;  // whether `turned` is that of dS as it is
     double* constant = nullptr;  // the gradient of the head's gate, decay::constant
 
     static adjoint_chunk carve(arena& memory, adjoint_problem<A> const& call, chunk<L>& forward) {
@@ -85,8 +83,8 @@ struct adjoint_chunk {
         c.width = forward.width;
         index const rows = forward.rows;
         c.columns = forward.columns;
-        // What is no longer needed where these are: outputs, pairs, what the sweep weighed, the
-        // keys by columns (but for another query head) and S itself, whose place the walk gives.
+        // What is no longer needed where these are: outputs, pairs, what the sweep weighed and the
+        // keys by columns (but for another query head).
         c.d_num = forward.out;
         c.d_pairs = forward.scores;
         c.gates = call.call.what.per_channel() ? c.depth : 1;
@@ -107,7 +105,7 @@ struct adjoint_chunk {
         c.d_den = memory.template take<A>(rows);
         c.v = forward.turned;
         if (call.call.group() > 1 || c.width > c.depth)
-            c.v = memory.template take<A>(std::max(c.width, c.depth) * c.columns);
+            c.v = memory.template take<A>(c.width * c.columns);
         c.ones = memory.template take<A>(c.depth);
         c.zeros = memory.template take<A>(c.gates > 1 ? c.gates : 0);
         c.from_end = memory.template take<A>(c.gates);
@@ -136,7 +134,6 @@ struct adjoint_chunk {
                                   fits(call.d_v, width), fits(call.d_gate, depth && by_channel)};
     }
 
-    matrix<A> turned_gradient() const noexcept { return {turned, depth}; }
     matrix<A> turned_values() const noexcept { return {v, columns}; }
     matrix<A> pair_gradients() const noexcept { return {d_pairs, columns}; }
 };

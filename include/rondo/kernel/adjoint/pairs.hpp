@@ -85,4 +85,21 @@ inline void scatter(chunk<L>& c, with_state<typename L::value> const& state,
     });
 }
 
+/// to(j) = factors(j) (dS^T x_j) + sum_(i >= j) pairs(i, j) from(i), dS and the rows x by columns.
+template <class L, class Rows>
+inline void scatter_across(chunk<L>& c, matrix<typename L::value> d_state,
+                           matrix<typename L::value> columns, typename L::value const* factors,
+                           matrix<typename L::value> pairs, matrix<typename L::value> from,
+                           Rows const& to) noexcept {
+    index const rows = whole_tiles(c.count);
+    multiply_across<L>(c, d_state, columns, [&](auto& sum, index j, index column) {
+        if (factors != nullptr) sum.scale(factors + j);
+        if (pairs.data != nullptr) {  // of readers in front, in whole tiles, the pairs are zero
+            index const first = j / tile_rows * tile_rows;
+            sum.add(pairs.from(first, j).turned(), from.from(first, column), rows - first);
+        }
+        to.leave(sum, j, column);
+    });
+}
+
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -4,6 +4,8 @@
 ///
 ///     dq_i += read(i) S dO_i,   dk_j += write(j) dS' v_j,   dv_j += dS'^T write(j) k_j,
 ///     dS = carry dS' + sum_i read(i) q_i dO_i^T
+///
+/// Both lie by columns, as dq and dk read them; the products for dv lie across.
 #pragma once
 
 #include <rondo/kernel/adjoint/chunk.hpp>
@@ -26,12 +28,10 @@ inline void scale_state(chunk<L> const& c, typename L::value const* factors,
     }
 }
 
-/// What a chunk leaves behind, as the forward pass has it, turned.
-template <class L, bool CarriesKeys = false>
-inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
-                        matrix<typename L::value> values, typename L::value const* carry,
-                        turned_state<typename L::value> const& state,
-                        turned_state<typename L::value> const& to) noexcept {
+/// leave(sum_j k_j v_j^T, row, column) of the weighted keys and values, by columns, tile by tile.
+template <class L, class Leave>
+inline void sum_outer(chunk<L>& c, matrix<typename L::value> keys, matrix<typename L::value> values,
+                      Leave const& leave) noexcept {
     index const count = whole_tiles(c.count);
     for_tiles<L>(c.width, c.depth, [&]<class Tile>(std::type_identity<Tile>, index e, index d) {
         Tile sum;
@@ -39,6 +39,17 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
         auto next = c.ahead.take(count / tile_rows);
         sum.add(values.from(0, e).turned(), keys.from(0, d), count,
                 [&] { lines_ahead::ask(next); });
+        leave(sum, e, d);
+    });
+}
+
+/// What a chunk leaves behind, as the forward pass has it, turned.
+template <class L, bool CarriesKeys = false>
+inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
+                        matrix<typename L::value> values, typename L::value const* carry,
+                        turned_state<typename L::value> const& state,
+                        turned_state<typename L::value> const& to) noexcept {
+    sum_outer<L>(c, keys, values, [&]<class Tile>(Tile& sum, index e, index d) {
         typename L::pack factors[Tile::packs];
         RONDO_UNROLL
         for (int p = 0; p < Tile::packs; ++p) factors[p] = L::load(carry + d + p * L::width);
@@ -51,24 +62,11 @@ inline void write_state(chunk<L>& c, matrix<typename L::value> keys,
     });
 }
 
-/// dS^T, turned once between two changes of dS.
-template <class L>
-inline matrix<typename L::value> turn_gradient(
-    adjoint_chunk<L>& a, head_state<typename L::value> const& d_state) noexcept {
-    if (!a.turned_is_new) {
-        turn<L>({d_state.s, d_state.row_step}, a.depth, a.width, a.turned_gradient());
-    }
-    a.turned_is_new = true;
-    return a.turned_gradient();
-}
-
 /// dS = factors dS
 template <class L>
-inline void scale_gradient(chunk<L> const& c, adjoint_chunk<L>& a, typename L::value const* factors,
-                           head_state<typename L::value> const& d_state) noexcept {
-    if (are_ones<L>(factors, c.depth)) return;
-    scale_state<L>(c, factors, d_state);
-    a.turned_is_new = false;
+inline void scale_gradient(chunk<L> const& c, typename L::value const* factors,
+                           turned_state<typename L::value> const& d_state) noexcept {
+    if (!are_ones<L>(factors, c.depth)) scale_state<L>(c, factors, d_state);
 }
 
 /// to(i, d) += factors(i) extra(i) normalizer(d): what rows have of the state's normalizer
@@ -91,61 +89,58 @@ inline void add_normalizer(chunk<L> const& c, typename L::value const* factors,
 template <class L>
 inline void differentiate_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> queries,
                                 typename L::value const* carry,
-                                head_state<typename L::value> const& d_state) noexcept {
-    write_state<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state);
-    a.turned_is_new = false;
+                                turned_state<typename L::value> const& d_state) noexcept {
+    write_state<L>(c, queries, a.output_gradients, carry, d_state, d_state);
 }
 
 /// The same with a chunk's last readers, behind which it is brought to the reference in front of
-/// the chunk, dS = entry (carry dS + sum_i q_i dO_i^T). dS^T and, of a `state` that is given,
+/// the chunk, dS = entry (carry dS + sum_i q_i dO_i^T). Of a `state` that is given,
 ///
 ///     a.from_front(d) = sum_e S(d, e) dS(d, e),
 ///
-/// what the state adds to the gradient of every log decay before it, are taken
-/// from what is in the first cache. All channels go into one when the gate has one.
+/// what the state adds to the gradient of every log decay before it, is taken from registers. All
+/// channels go into one when the gate has one.
 template <class L>
 inline void leave_state(chunk<L>& c, adjoint_chunk<L>& a, matrix<typename L::value> queries,
                         typename L::value const* carry, typename L::value const* entry,
-                        head_state<typename L::value> const& d_state,
+                        turned_state<typename L::value> const& d_state,
                         turned_state<typename L::value> const* state) noexcept {
     using P = typename L::pack;
-    constexpr index side = std::max(tile_rows, L::width);
-    bool const normalized = c.call->what.normalized, enters = entry != a.ones;
     bool const contracts = state != nullptr;
-    matrix<typename L::value> const rows = d_state.rows(), turned = a.turned_gradient();
-    matrix<typename L::value> const with = contracts ? state->rows() : turned;
+    auto* const products = a.gates > 1 ? a.from_front : a.row[0];
     P const zero = L::broadcast(typename L::value(0));
-    P total = zero;
-    for (index first = 0; first < c.depth; first += side) {
-        write_rows<L>(c, queries.turned(), a.output_gradients, carry, d_state, d_state, first,
-                      first + side);
-        for (index d = first; d < first + side; d += L::width) {
-            P product = contracts && normalized
-                            ? L::load(state->normalizer + d) * L::load(d_state.normalizer + d)
-                            : zero;
-            for (index e = 0; e < c.width; e += L::width) {
-                P block[L::width];
-                RONDO_UNROLL
-                for (int i = 0; i < L::width; ++i) {
-                    auto* const at = rows.at(d + i, e);
-                    block[i] = L::load(at);
-                    if (!enters) continue;
-                    block[i] = L::broadcast(entry[d + i]) * block[i];
-                    L::store(at, block[i]);
-                }
-                L::turn(block);
-                RONDO_UNROLL
-                for (int i = 0; i < L::width; ++i) {
-                    L::store(turned.at(e + i, d), block[i]);
-                    if (contracts) product = L::fma(L::load(with.at(e + i, d)), block[i], product);
-                }
-            }
-            if (a.gates > 1) L::store(a.from_front + d, product);
-            total = total + product;
-        }
+    for (index d = 0; contracts && d < c.depth; d += L::width) {
+        L::store(products + d, c.call->what.normalized ? L::load(state->normalizer + d) *
+                                                             L::load(d_state.normalizer + d)
+                                                       : zero);
     }
-    if (a.gates == 1) a.from_front[0] = L::sum(total);
-    a.turned_is_new = true;
+    sum_outer<L>(c, queries, a.output_gradients, [&]<class Tile>(Tile& sum, index e, index d) {
+        P carried[Tile::packs], entered[Tile::packs], product[Tile::packs];
+        RONDO_UNROLL
+        for (int p = 0; p < Tile::packs; ++p) {
+            carried[p] = L::load(carry + d + p * L::width);
+            entered[p] = L::load(entry + d + p * L::width);
+            product[p] = zero;
+        }
+        matrix<typename L::value> const to = d_state.rows().from(e, d);
+        sum.each([&, to](P& x, int r, int p) {
+            x = entered[p] * L::fma(carried[p], L::load(to.at(r, p * L::width)), x);
+            L::store(to.at(r, p * L::width), x);
+        });
+        if (!contracts) return;
+        sum.each([&, with = state->rows().from(e, d)](P& x, int r, int p) {
+            product[p] = L::fma(L::load(with.at(r, p * L::width)), x, product[p]);
+        });
+        RONDO_UNROLL
+        for (int p = 0; p < Tile::packs; ++p) {
+            auto* const all = products + d + p * L::width;
+            L::store(all, L::load(all) + product[p]);
+        }
+    });
+    if (!contracts || a.gates > 1) return;
+    P total = zero;
+    for (index d = 0; d < c.depth; d += L::width) total = total + L::load(products + d);
+    a.from_front[0] = L::sum(total);
 }
 
 /// The same of the normalizer's gradient, before that of S.
@@ -153,7 +148,7 @@ template <class L>
 inline void differentiate_normalizer(chunk<L> const& c, adjoint_chunk<L> const& a,
                                      matrix<typename L::value> queries,
                                      typename L::value const* carry, typename L::value const* entry,
-                                     head_state<typename L::value> const& d_state) noexcept {
+                                     turned_state<typename L::value> const& d_state) noexcept {
     for (index d = 0; c.call->what.normalized && d < c.depth; d += L::width) {
         auto sum = L::load(carry + d) * L::load(d_state.normalizer + d);
         for (index i = 0; i < c.count; ++i) {
