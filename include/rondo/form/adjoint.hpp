@@ -93,7 +93,7 @@ public:
         };
         if (how_.write) {
             written(call.k, call.channels());
-            if (c_.rest_to.empty()) written(call.v, call.width);
+            if (c_.rest_from.empty()) written(call.v, call.width);
             written(needs().d_k, call.channels());
             written(needs().d_v, call.width);
             if (call.what.per_channel()) {
@@ -139,10 +139,8 @@ private:
     /// Loads the written side.
     void begin_written() noexcept {
         problem<A> const& call = *c_.call;
-        bool const solved = !c_.rest_to.empty();
-        tensor const& values = solved ? c_.rest_to : call.v;
         bool const across = rows_.data == nullptr;
-        form::load_written(c_, where_, how_, values, across, !call.what.delta);
+        form::load_written(c_, where_, how_, across, !call.what.delta);
         if (call.what.delta) solve();
         a_.key_gradients = {a_.d_k, c_.depth};
         a_.value_gradients = {a_.d_v, c_.width};
@@ -184,14 +182,10 @@ private:
     /// stay in a.inner.
     void solve() noexcept {
         std::swap(c_.scores, a_.inner);
-        if (c_.rest_to.empty()) {
+        if (c_.rest_from.empty()) {
             form::solve_written(c_, where_, how_, turned_);
         } else {
             form::score_keys(c_, where_, how_, 0, c_.count);
-            for (index t = 0; t < whole_tiles(c_.count); ++t) {
-                scale_row<L>(c_.rest_rows().at(t), c_.values().at(t), A(1), c_.width);
-                scale_row<L>(c_.values().at(t), c_.values().at(t), c_.beta[t], c_.width);
-            }
         }
         std::swap(c_.scores, a_.inner);
     }
@@ -326,6 +320,10 @@ private:
 
     /// The delta rule's own readers: the keys, after the transposed solve.
     void read_by_keys() noexcept {
+        if (!c_.rest_from.empty()) {
+            packing<L>::load(c_, where_.key_side(c_.rest_from), 0, c_.count, c_.call->width,
+                             c_.rest_rows());
+        }
         solve_transposed<L>(c_, a_);
         form::find_readers(c_, where_.key_side(c_.call->k), how_, 0, c_.count, true);
         a_.output_gradients = {a_.d_num, c_.width};

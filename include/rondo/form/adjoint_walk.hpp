@@ -7,6 +7,8 @@
 #include <rondo/form/walk.hpp>
 #include <rondo/form/wide_gradients.hpp>
 
+#include <utility>
+
 namespace rondo::inline RONDO_ISA::detail {
 
 /// The scratch of one head of one sequence, and what is done in it.
@@ -33,10 +35,10 @@ public:
           a_(adjoint_chunk<L>::carve(memory, call, chunk_)),
           piece_(how.piece),
           every_(call.every) {
-        index const chunks = chunks_of(longest), stored = (chunks + every_ - 1) / every_;
-        bool const between = every_ > 1;
+        // What a chain begins with is not stored, but loaded again where a state was read last.
+        index const stored = std::max<index>((chunks_of(longest) - 1) / every_, 1);
         stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
-        between_ = memory.template take<A>(stores_states() && between ? every_ * state_size() : 0);
+        between_ = memory.template take<A>(stores_states() ? (every_ - 1) * state_size() : 0);
         // On the way back S behind the last token is read by a window's readers, and with a
         // gradient handed in. Else its place is free: for chunks that are halved, none of which
         // only writes or only reads, or for dS itself.
@@ -88,6 +90,10 @@ private:
         A* const max = normalizer + normalizers();
         return {memory, normalizer, max, max + gates(), chunk_.width};
     }
+    /// The state in front of chunk c > 0, a multiple of every_.
+    head_state<A> stored(index c) const noexcept {
+        return state_at(stored_ + (c / every_ - 1) * state_size());
+    }
     void copy(head_state<A> const& from, head_state<A> const& to) const noexcept {
         std::copy_n(from.s, chunk_.depth * chunk_.width, to.s);
         std::copy_n(from.normalizer, normalizers(), to.normalizer);
@@ -116,13 +122,14 @@ private:
     }
 
     void retreat_chain(site<A> const& where, std::span<pass const> chain) noexcept {
-        // What the delta rule writes waits for the way back in rows of dv that hold nothing yet.
-        bool const waits = call_.what.delta && mine_.d_v.kind == element_traits<A>::kind;
-        chunk_.rest_to = waits && !add_.written ? mine_.d_v : tensor{};
-        begin_state(chain.front(), where);
+        // What the delta rule writes waits for the way back in rows of dv.
+        chunk_.rest_from = {};
+        chunk_.rest_to = mine_.keeps_written() && !add_.written ? mine_.d_v : tensor{};
+        begin_state(where, base::state(0));
         for (pass const& how : chain) {
             if (how.write) sweep(where, how);
         }
+        chunk_.rest_from = std::exchange(chunk_.rest_to, {});
         begin_gradient(where);
         for (std::size_t p = chain.size(); p > 0; --p) {
             pass const& how = chain[p - 1];
@@ -157,13 +164,17 @@ private:
     }
 
     /// As forward begins, in the layout of the sweep.
-    void begin_state(pass const& how, site<A> const& where) noexcept {
-        base::begin(how, where.sequence, where.head, 0);
+    void begin_state(site<A> const& where, head_state<A> const& to) noexcept {
+        std::fill_n(to.s, chunk_.depth * chunk_.width, A(0));
+        std::fill_n(to.normalizer, normalizers(), A(0));
+        std::fill_n(to.max, gates(), -std::numeric_limits<A>::infinity());
+        std::fill_n(to.sum, gates(), A(0));
         carried<A> const from = call_.part(call_.in, where.sequence, where.head);
-        if (from.s != nullptr) load_columns(from.s, base::state(0));
+        if (from.s == nullptr) return;
+        load_columns(from.s, to);
+        base::load_sums(from, to);
     }
     void load_columns(A const* from, head_state<A> const& to) const noexcept {
-        std::fill_n(to.s, chunk_.depth * chunk_.width, A(0));
         for (index d = 0; d < call_.depth; ++d) {
             for (index e = 0; e < call_.width; ++e) {
                 to.s[d + e * chunk_.depth] = from[d * call_.width + e];
@@ -179,10 +190,9 @@ private:
         if (!store && !needs_last) return;
         index const chunks = chunks_of(where.length);
         auto const before = [&](index c) {
-            bool const kept = store && c % every_ == 0 && c < chunks;
-            return kept ? state_at(stored_ + c / every_ * state_size()) : base::state(0);
+            bool const kept = store && c % every_ == 0 && c > 0 && c < chunks;
+            return kept ? stored(c) : base::state(0);
         };
-        if (store && chunks > 0) copy(base::state(0), before(0));
         for (index c = 0; c < chunks; ++c) {
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
             if (c + 1 < chunks || needs_last) {
@@ -193,18 +203,24 @@ private:
 
     /// The state in front of chunk c, chunks being asked for from the last to the first.
     head_state<A> state_before(site<A> const& where, pass const& how, index c) noexcept {
-        index const first = c / every_ * every_, size = state_size();
-        head_state<A> const stored = state_at(stored_ + c / every_ * size);
-        if (every_ == 1) return stored;
-        auto const between = [&](index i) { return state_at(between_ + (i - first) * size); };
-        if ((c + 1) % every_ == 0 || c + 1 == chunks_of(where.length)) {
-            copy(stored, between(first));
+        index const first = c / every_ * every_;
+        // What the chain begins with takes the place of the first state stored, read by then.
+        head_state<A> const front = stored(std::max(first, every_));
+        auto const state = [&](index i) {
+            return i == first ? front : state_at(between_ + (i - first - 1) * state_size());
+        };
+        if (is_first_asked(c, where.length)) {
+            if (first == 0) begin_state(where, front);
             for (index i = first; i < c; ++i) {
-                form::write_only(chunk_, a_, where, how, between(i), between(i + 1), i * piece_,
+                form::write_only(chunk_, a_, where, how, state(i), state(i + 1), i * piece_,
                                  piece_);
             }
         }
-        return between(c);
+        return state(c);
+    }
+    /// Whether c is the last of the chunks that share a stored state.
+    bool is_first_asked(index c, index length) const noexcept {
+        return (c + 1) % every_ == 0 || c + 1 == chunks_of(length);
     }
 
     void retreat(site<A> const& where, pass const& how, index c) noexcept {
@@ -240,12 +256,12 @@ private:
     }
 
     /// Asks for what the places in front of `end` need.
-    void look_back(form& one, index end, bool stored) noexcept {
+    void look_back(form& one, index end, bool stores) noexcept {
         chunk_.ahead.clear();
         one.look_back(end, std::min(end, piece_));
-        if (stored && every_ == 1 && end >= piece_) {
-            auto const* const state =
-                reinterpret_cast<std::byte const*>(stored_ + (end - 1) / piece_ * state_size());
+        index const next = (end - 1) / piece_;
+        if (stores && next >= every_ && (next + 1) % every_ == 0) {
+            auto const* const state = reinterpret_cast<std::byte const*>(stored(next).s);
             chunk_.ahead.add(state, chunk_.depth * chunk_.width * index(sizeof(A)));
         }
         chunk_.ahead.pace(asks());

@@ -52,8 +52,8 @@ struct chunkwise_form {
                        packing<L>::share_turns(c, where.key_side(c.call->k),
                                                where.query_side(c.call->q, 0), how);
         }
-        if (how.write) load_written(c, where, how, c.call->v, how.read, !reads, together);
-        if (how.write && c.call->what.delta) {
+        if (how.write) load_written(c, where, how, how.read, !reads, together);
+        if (how.write && c.call->what.delta && c.rest_from.empty()) {
             solve_written(c, where, how, state);
             leave_rest(c, where);
         }
@@ -105,14 +105,16 @@ struct chunkwise_form {
         return Weights::load_gates(c, state, gates, tokens, how);
     }
 
-    /// Loads keys, values v and strengths of the chunk's tokens and weighs the keys; `paired` when
-    /// readers follow, those of the first query head `together` with the keys, whose rows are then
-    /// left as columns alone: what they share is in registers once, and the first cache holds less.
-    /// Where values are `left` factors only they may stay in the user's rows, and keys are right
-    /// ones.
-    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, tensor const& v,
-                             bool paired, bool left, bool together = false) noexcept {
+    /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; in the place of
+    /// values what the delta rule writes, where that is known. `paired` when readers follow, those
+    /// of the first query head `together` with the keys, whose rows are then left as columns alone:
+    /// what they share is in registers once, and the first cache holds less. Where values are
+    /// `left` factors only they may stay in the user's rows, and keys are right ones.
+    static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
+                             bool left, bool together = false) noexcept {
         problem<A> const& call = *c.call;
+        bool const solved = !c.rest_from.empty();
+        tensor const& v = solved ? c.rest_from : call.v;
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
         matrix<A> const across = paired || call.what.delta ? c.turned_keys() : matrix<A>{};
@@ -151,6 +153,9 @@ struct chunkwise_form {
                 c.beta[t] = load_element<A>(beta[c.tokens[t]].data, call.beta.kind);
             }
             fill<L>(c.beta + c.count, A(0), whole_tiles(c.count) - c.count);
+        }
+        for (index t = 0; solved && t < whole_tiles(c.count); ++t) {
+            scale_row<L>(c.values().at(t), c.values().at(t), c.beta[t], c.width);
         }
     }
 

@@ -198,6 +198,10 @@ protected:
         for (index d = 0; d < call_.depth; ++d) {
             std::copy_n(from.s + d * call_.state_width, call_.width, to.s + d * to.row_step);
         }
+        load_sums(from, to);
+    }
+    /// What was handed in beside S.
+    void load_sums(carried<A> const& from, head_state<A> const& to) const noexcept {
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.max == nullptr) return;
         // One gate a token fills a pack with equal lanes.

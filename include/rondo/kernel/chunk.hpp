@@ -68,8 +68,9 @@ struct chunk {
     A* out;             // [readers, width]
     A* sums;            // [readers]  denominators
     A* partial;         // [width]    what earlier passes left
-    A* rest = nullptr;  // [rows, width]  delta: what is written, before the factor beta, and
-    tensor rest_to{};   // where it is left; nobody asks for it but the adjoint
+    A* rest = nullptr;  // [rows, width]  delta: what is written, before the factor beta
+    // Where it is left and, on the way back, found; nobody asks for it but the adjoint.
+    tensor rest_to{}, rest_from{};
     matrix<A> key_rows, value_rows, reader_rows;  // k, v and q, or the user's own
     // The user's own that are weighed while their factors are made; null: none are.
     matrix<A> unweighed_keys{}, unweighed_queries{};

@@ -37,6 +37,10 @@ struct adjoint_problem {
     bool needs_values() const noexcept {
         return !d_v.empty() || (call.what.delta && needs_state());
     }
+    /// Whether rows of dv that hold nothing yet can take what the delta rule writes.
+    bool keeps_written() const noexcept {
+        return call.what.delta && !d_v.empty() && d_v.kind == element_traits<A>::kind;
+    }
 };
 
 /// Names: d_x is the derivative of the loss by x. `num` and `den` are what a reader sees before the
@@ -110,8 +114,14 @@ struct adjoint_chunk {
         c.zeros = memory.template take<A>(c.gates > 1 ? c.gates : 0);
         c.from_end = memory.template take<A>(c.gates);
         c.from_front = memory.template take<A>(c.gates);
-        c.inner = memory.template take<A>(delta ? rows * c.columns : 0);
-        if (delta) forward.rest = memory.template take<A>(rows * c.width);
+        if (delta) {
+            // Rows of d_q that only the keys need, as readers, when the pairs are done with.
+            bool const late = c.in_place.q && one_reads && c.columns <= c.depth;
+            c.inner = late ? c.d_q : memory.template take<A>(rows * c.columns);
+            // Out of rows of dv it comes when nobody needs d_num any more.
+            bool const waits = call.keeps_written() && one_writes;
+            forward.rest = waits ? forward.out : memory.template take<A>(rows * c.width);
+        }
         for (A*& row : c.row) row = memory.template take<A>(std::max(c.depth, c.width));
         return c;
     }
