@@ -51,12 +51,20 @@ private:
     throw shape_error(sentence);
 }
 
+/// Apart, since checks of extents are many and the words of a sentence are much code.
+[[noreturn, gnu::cold, gnu::noinline]] inline void refuse_extent(char const* operator_name,
+                                                                 char const* argument,
+                                                                 char const* axis, index got,
+                                                                 index wanted,
+                                                                 char const* because) {
+    refuse(operator_name, {argument, " has extent ", got, " along ", axis, ", expected ", wanted,
+                           " (", because, ")"});
+}
+
 /// Refuses `argument` when its extent `got` along `axis` is not `wanted`.
 inline void expect_extent(char const* operator_name, char const* argument, char const* axis,
                           index got, index wanted, char const* because) {
-    if (got == wanted) return;
-    refuse(operator_name, {argument, " has extent ", got, " along ", axis, ", expected ", wanted,
-                           " (", because, ")"});
+    if (got != wanted) refuse_extent(operator_name, argument, axis, got, wanted, because);
 }
 
 }  // namespace detail

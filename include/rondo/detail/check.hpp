@@ -144,9 +144,9 @@ inline void check_output(checker const& check, argument const& o,
     }
 }
 
-template <class A, class State>
+template <class A>
 inline carried<A> check_state(checker const& check, char const* name, problem<A> const& call,
-                              State const& x) {
+                              state_view<A const> const& x) {
     if (!x.present) return {};
     check.extent(name, "batch", x.batch, call.sequences, "the sequences of q");
     check.extent(name, "head", x.heads, call.heads, "the heads of v");
@@ -164,6 +164,13 @@ inline carried<A> check_state(checker const& check, char const* name, problem<A>
     }
     return {const_cast<A*>(x.s), const_cast<A*>(x.normalizer), const_cast<A*>(x.max),
             const_cast<A*>(x.sum)};
+}
+template <class A>
+inline carried<A> check_state(checker const& check, char const* name, problem<A> const& call,
+                              state_view<A> const& x) {
+    return check_state(check, name, call,
+                       state_view<A const>{x.s, x.normalizer, x.max, x.sum, x.batch, x.heads,
+                                           x.depth, x.width, x.gate_width, x.present});
 }
 
 /// The arguments of a call, in the order of the inputs.

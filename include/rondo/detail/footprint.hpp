@@ -4,7 +4,6 @@
 
 #include <rondo/element.hpp>
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -29,10 +28,13 @@ inline footprint footprint_of(std::byte const* data, std::array<index, Rank> con
     footprint result{data, data, 0, size};
     if (data == nullptr) return result;
     std::array<std::size_t, Rank> axes{};
-    std::iota(axes.begin(), axes.end(), std::size_t(0));
-    std::sort(axes.begin(), axes.end(), [&](std::size_t a, std::size_t b) {
-        return std::abs(strides[a]) < std::abs(strides[b]);
-    });
+    for (std::size_t axis = 1; axis < Rank; ++axis) {  // sorted by insertion: they are a few
+        std::size_t at = axis;
+        for (; at > 0 && std::abs(strides[axis]) < std::abs(strides[axes[at - 1]]); --at) {
+            axes[at] = axes[at - 1];
+        }
+        axes[at] = axis;
+    }
     for (std::size_t axis : axes) {  // from the innermost: neighbours without a gap are one row
         if (extents[axis] == 0) return {data, data, 0, 0};
         if (extents[axis] == 1) continue;
