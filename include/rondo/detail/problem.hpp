@@ -5,6 +5,7 @@
 #include <rondo/detail/places.hpp>
 #include <rondo/detail/rows.hpp>
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -85,6 +86,11 @@ struct problem {
     index channels() const noexcept { return what.plain_channels(depth); }
     index group() const noexcept { return heads == 0 ? 0 : query_heads / heads; }
     index gate_width() const noexcept { return what.decay == decay_kind::additive ? depth : 1; }
+
+    /// Whether passes leave what later ones add to.
+    bool merges() const noexcept {
+        return std::any_of(passes.begin(), passes.end(), [](pass const& p) { return !p.finish; });
+    }
 
     /// Where sequence s lies.
     index batch_of(index s) const noexcept { return offsets.empty() ? s : 0; }

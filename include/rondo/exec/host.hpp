@@ -78,11 +78,9 @@ constexpr index column_parts(problem<typename L::value> const& call, index units
 template <class A>
 constexpr index time_parts(problem<A> const& call, cut const& how, index units,
                            int threads) noexcept {
-    bool const merges = std::any_of(call.passes.begin(), call.passes.end(),
-                                    [](pass const& p) { return !p.finish; });
     // A state handed on in place might be written before all have read it.
     bool const in_place = call.in.s != nullptr && call.out.s != nullptr;
-    if (merges || in_place || call.what.delta) return 1;
+    if (call.merges() || in_place || call.what.delta) return 1;
     index const worth_a_thread = std::max<index>(2 * how.piece, 128);
     index const pieces = longest_sequence(call) / worth_a_thread;
     index const most = call.what.one_window() ? pieces : std::min<index>(pieces, 3);
@@ -113,6 +111,7 @@ struct shares {
 template <class L, decay_kind Decay>
 inline void run(problem<typename L::value> const& call, int threads) {
     using A = typename L::value;
+    using unit_walker = walker<L, Decay>;
     if (call.sequences == 0 || call.heads == 0) return;
     cut const how = tune<L>(call, threads);
     shares<L> const s(call, how, threads);
@@ -120,15 +119,14 @@ inline void run(problem<typename L::value> const& call, int threads) {
 
     problem<A> const widest = call.columns(0, std::min(s.columns, call.width));
     arena measure;
-    index const state_size = walker<L, Decay>(measure, widest, how).state_size();
+    index const state_size = unit_walker(measure, widest, how).state_size();
     index const of_sequence = call.heads * s.stretches * state_size;
     std::size_t const of_thread = measure.used(), of_threads = of_thread * std::size_t(threads);
     std::size_t const summed = std::size_t(call.sequences * s.parts * of_sequence) * sizeof(A);
     scratch_block const block(of_threads + summed);
     auto* const sums = reinterpret_cast<A*>(block.get() + of_threads);
 
-    // body(walk, heads, part of time, states of stretches) for each unit of work
-    auto const walk_each = [&](index of_time, auto const& body) {
+    auto const walk_each = [&](index of_time, [[maybe_unused]] bool sums_stretches) {
         share(threads, s.units(call, of_time), [&](index unit, int thread) {
             flush_subnormals const guard;
             index const part = unit % s.parts, time = unit / s.parts % of_time;
@@ -138,20 +136,17 @@ inline void run(problem<typename L::value> const& call, int threads) {
             if (part > 0 && begin >= end) return;
             problem<A> const mine = call.columns(begin, end - begin);
             arena own(block.get() + of_thread * std::size_t(thread));
-            walker<L, Decay> walk(own, mine, how);
+            unit_walker walk(own, mine, how);
             head_span const heads{sequence, first, std::min(first + how.heads, call.heads)};
-            body(walk, heads, time, sums + (sequence * s.parts + part) * of_sequence);
+            A* const stretches = sums + (sequence * s.parts + part) * of_sequence;
+            if constexpr (unit_walker::has_windows) {
+                if (sums_stretches) return walk.sum_stretch(heads, time, stretches);
+            }
+            walk.run(heads, {time, of_time}, s.stretches > 0 ? stretches : nullptr);
         });
     };
-    if constexpr (walker<L, Decay>::has_windows) {
-        auto const sum = [](auto& walk, head_span const& heads, index n, A* to) {
-            walk.sum_stretch(heads, n, to);
-        };
-        if (s.stretches > 0) walk_each(s.stretches, sum);
-    }
-    walk_each(s.times, [&](auto& walk, head_span const& heads, index n, A* from) {
-        walk.run(heads, {n, s.times}, s.stretches > 0 ? from : nullptr);
-    });
+    if (s.stretches > 0) walk_each(s.stretches, true);
+    walk_each(s.times, false);
 }
 
 }  // namespace rondo::inline RONDO_ISA::detail

@@ -100,10 +100,8 @@ protected:
            index more, index products)
         : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
         chunk_.ahead = chunk_.carve_ahead(memory, rows_each, more, products);
-        bool const several = std::any_of(call.passes.begin(), call.passes.end(),
-                                         [](pass const& p) { return !p.finish; });
         bool const wide = call.o.kind != element_traits<A>::kind;
-        index const readers = several ? how.heads * call.group() * call.length : 0;
+        index const readers = call.merges() ? how.heads * call.group() * call.length : 0;
         states_ = memory.template take<A>(how.heads * states * state_size());
         partial_rows_ = memory.template take<A>(wide ? readers * call.width : 0);
         partial_sums_ = memory.template take<A>(call.what.normalized ? readers : 0);
