@@ -43,11 +43,26 @@ template <class L, class Tile>
 [[gnu::always_inline]] inline void read_tile(chunk<L>& c, typename L::value const* factors,
                                              head_state<typename L::value> const& state, index keys,
                                              index row, index e, Tile& sum) noexcept {
+    struct product {
+        matrix<typename L::value> left, right;
+        index depth;
+    };
+    // Both products by one loop: compiled many times over, it is most of what a kernel is.
+    product const both[] = {
+        {c.reader_rows.from(row), {state.s + e, state.row_step}, c.steps},
+        {c.score_rows().from(row), c.values().from(0, e), keys},
+    };
+    index const asks = c.steps / tile_rows;
+    auto next = c.ahead.take(asks);
+    auto const last = next + asks;
     sum.clear();
-    auto next = c.ahead.take(c.steps / tile_rows);
-    sum.add(c.reader_rows.from(row), {state.s + e, state.row_step}, c.steps,
-            [&] { lines_ahead::ask(next); });
-    add_pairs(c, factors, keys, row, e, sum);
+    for (int i = 0;;) {
+        sum.add(both[i].left, both[i].right, both[i].depth, [&] {
+            if (next != last) lines_ahead::ask(next);
+        });
+        if (++i == 2) break;
+        if (factors != nullptr) sum.scale(factors + row);
+    }
 }
 
 /// body(tile, t, e) with x_t S of all tokens whose rows x are given as columns, S by columns: the
