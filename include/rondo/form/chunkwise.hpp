@@ -266,26 +266,28 @@ private:
         }
         auto const scale = L::broadcast(directly && how.finish ? c.call->scale : A(1));
         bool const add = directly && how.accumulate;
+        index const left = directly ? c.call->width : c.width;
         for_tiles<L>(whole_tiles(count), c.width,
                      [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
                          index const keys = how.write ? first + row + Tile::rows : 0;
                          Tile sum;
                          read_tile(c, factors, state, keys, row, e, sum);
-                         auto const leave = [&](auto const& lanes) {
-                             A* own[Tile::rows];
-                             std::copy_n(rows + row, Tile::rows, own);
+                         A* own[Tile::rows];
+                         std::copy_n(rows + row, Tile::rows, own);
+                         auto const at = [=](int r, int p) { return own[r] + e + p * L::width; };
+                         // Of a row of packs only the last may be short.
+                         index const rest = std::min<index>(Tile::lanes, left - e);
+                         auto const lanes = [rest](int p) {
+                             return p + 1 < Tile::packs ? L::width : rest - p * L::width;
+                         };
+                         if (add) {
                              sum.each([=](typename L::pack& x, int r, int p) {
-                                 A* const at = own[r] + e + p * L::width;
-                                 if (add) x = x + L::load(at, lanes(p));
-                                 L::store(at, scale * x, lanes(p));
+                                 x = x + L::load(at(r, p), lanes(p));
                              });
-                         };
-                         index const left = (directly ? c.call->width : c.width) - e;
-                         auto const all = [](int) { return index(L::width); };
-                         auto const some = [&](int p) {
-                             return std::min<index>(L::width, left - p * L::width);
-                         };
-                         left < Tile::lanes ? leave(some) : leave(all);
+                         }
+                         sum.each([=](typename L::pack& x, int r, int p) {
+                             L::store(at(r, p), scale * x, lanes(p));
+                         });
                      });
         if (directly) return;
         if (c.call->what.normalized) {
