@@ -48,8 +48,9 @@ public:
     void clear() noexcept { next_ = end_ = pairs_; }
 
     /// Adds rows of `channels` elements, one for each token and head; heads lie `step` bytes apart.
-    void add(rows_by_token const& rows, index channels, index const* tokens, index count,
-             index step = 0, index heads = 1) noexcept {
+    /// Not inlined: every tensor of a call comes here, and a chunk only once.
+    [[gnu::noinline]] void add(rows_by_token const& rows, index channels, index const* tokens,
+                               index count, index step = 0, index heads = 1) noexcept {
         if (rows.first.step != element_size(rows.first.kind) || count < 0) return;
         index const row = rows.first.step * channels;
         bool const neighbours = step == row;

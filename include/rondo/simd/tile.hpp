@@ -193,9 +193,9 @@ constexpr index calls_between(index rows, index depth, index columns) noexcept {
     return std::max({all, rows / tile_rows, depth / tile_rows, columns / tile_rows});
 }
 
-/// to(c, r) = from(r, c) for r < rows and c < columns. Whole packs are read of every row of `from`
-/// and written to every row of `to`, zeros behind the last. The packs at channel c of the rows from
-/// r on are what calls of block_at(r, c) give in turn.
+/// to(c, r) = from(r, c) for r < rows and c < columns, which are whole packs. Whole packs are
+/// written to every row of `to`, zeros behind the last. The packs at channel c of the rows from r
+/// on are what calls of block_at(r, c) give in turn.
 template <class L, class BlockAt>
 inline void turn(index rows, index columns, matrix<typename L::value> to,
                  BlockAt const& block_at) noexcept {
@@ -215,9 +215,7 @@ inline void turn(index rows, index columns, matrix<typename L::value> to,
             }
             L::turn(block);
             RONDO_UNROLL
-            for (int i = 0; i < L::width; ++i) {
-                if (c + i < columns) L::store(to.at(c + i, r), block[i]);
-            }
+            for (int i = 0; i < L::width; ++i) L::store(to.at(c + i, r), block[i]);
         }
     }
 }
