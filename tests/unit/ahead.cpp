@@ -45,9 +45,15 @@ TEST_CASE("rows that there is no room for are not asked for") {
     ahead.add(from, 32, tokens.data(), 1, 32 * sizeof(float), 10);
     ahead.add(from, 64, tokens.data(), 4);
     ahead.add(from, 64, tokens.data(), 1);
+    ahead.close();
     auto const* const pairs = ahead.take(8);
     CHECK(pairs[0] == data);
     CHECK(pairs[7] == data + 3 * 256 + 128);
+    CHECK(ahead.take(1)[0] == data);  // when there is nothing left
+    CHECK(ahead.take(1)[0] == data);
+    ahead.clear();
+    ahead.close();
+    CHECK(ahead.take(1)[0] != nullptr);
     auto const used = static_cast<std::ptrdiff_t>(memory.used());
     CHECK(
         std::all_of(aligned + used, aligned + 4096, [](std::byte b) { return b == std::byte{7}; }));

@@ -28,8 +28,7 @@ public:
 
     /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence.
     adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest)
-        : base(memory, call.call, how, 1, form::rows_ahead(call.call), padded<L>(call.call.depth),
-               products(call.call)),
+        : base(memory, call.call, how, 1, form::rows_ahead(call.call), padded<L>(call.call.depth)),
           mine_(call),
           wide_(memory, call, longest),
           a_(adjoint_chunk<L>::carve(memory, call, chunk_)),
@@ -249,12 +248,6 @@ private:
         }
     }
 
-    /// The products of a chunk with states: three on the written side and two for each reader.
-    static index products(problem<A> const& call) noexcept { return 3 + 2 * call.group(); }
-    index asks() const noexcept {
-        return products(call_) * calls_between<L>(chunk_.rows, chunk_.depth, chunk_.width);
-    }
-
     /// Asks for what the places in front of `end` need.
     void look_back(form& one, index end, bool stores) noexcept {
         chunk_.ahead.clear();
@@ -264,7 +257,7 @@ private:
             auto const* const state = reinterpret_cast<std::byte const*>(stored(next).s);
             chunk_.ahead.add(state, chunk_.depth * chunk_.width * index(sizeof(A)));
         }
-        chunk_.ahead.pace(asks());
+        chunk_.ahead.close();
     }
 
     /// dS behind the last token: as handed in, or zero.

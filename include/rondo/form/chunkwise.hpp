@@ -214,7 +214,6 @@ private:
     /// Notes the rows that the next chunk will read, or this head's share of them.
     static void look_ahead(chunk<L>& c, site<A> const& where, pass const& how,
                            index behind) noexcept {
-        problem<A> const& call = *c.call;
         bool const alone = c.next_place < 0;
         heads_ahead const heads = alone ? heads_ahead{where.head} : c.ask;
         index const place = alone ? behind : c.next_place;
@@ -228,9 +227,7 @@ private:
         for (index r = 0; r < share; r += together) {
             note_rows(c, where, how, heads, c.next_tokens + r, together);
         }
-        index const readers = how.read ? call.group() : 0;
-        index const products = readers + (how.write ? 1 : 0) + (call.what.delta ? 1 : 0);
-        c.ahead.pace(products * calls_between<L>(whole_tiles(c.count), c.depth, c.width));
+        c.ahead.close();
     }
 
     static void note_rows(chunk<L>& c, site<A> const& where, pass const& how,

@@ -47,8 +47,7 @@ public:
                                         Decay == decay_kind::additive_scalar;
 
     walker(arena& memory, problem<A> const& call, cut const& how)
-        : walker(memory, call, how, call.what.one_window() ? 2 : 1, 3 + 2 * call.group(), 0,
-                 2 + call.group()) {}
+        : walker(memory, call, how, call.what.one_window() ? 2 : 1, 3 + 2 * call.group(), 0) {}
 
     /// Elements of a head's state: what `stretches` holds for each.
     index state_size() const noexcept {
@@ -94,12 +93,12 @@ public:
     }
 
 protected:
-    /// `states` for each head: a window's stretches need one beside their sum. The last three: what
+    /// `states` for each head: a window's stretches need one beside their sum. The last two: what
     /// is read ahead, as chunk::carve_ahead has it.
     walker(arena& memory, problem<A> const& call, cut const& how, index states, index rows_each,
-           index more, index products)
+           index more)
         : call_(call), cut_(how), chunk_(chunk<L>::carve(memory, call, how.piece)) {
-        chunk_.ahead = chunk_.carve_ahead(memory, rows_each, more, products);
+        chunk_.ahead = chunk_.carve_ahead(memory, rows_each, more);
         bool const wide = call.o.kind != element_traits<A>::kind;
         index const readers = call.merges() ? how.heads * call.group() * call.length : 0;
         states_ = memory.template take<A>(how.heads * states * state_size());

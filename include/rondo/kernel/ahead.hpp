@@ -39,11 +39,12 @@ class lines_ahead {
 public:
     lines_ahead() noexcept = default;
 
-    /// Room for `rows` rows of at most `bytes` each, and for `asks` calls of ask(); rows beyond it
-    /// are not asked for.
+    /// Room for `rows` rows of at most `bytes` each; rows beyond it are not asked for. A tile calls
+    /// ask() at most `asks` times.
     lines_ahead(arena& memory, index rows, index bytes, index asks)
-        : room_(std::max(asks, rows * ((bytes + pair - 1) / pair))),
-          pairs_(memory.take<std::byte const*>(room_ + 1)) {}
+        : room_(rows * ((bytes + pair - 1) / pair)),
+          asks_(asks),
+          pairs_(memory.take<std::byte const*>(room_ + asks)) {}
 
     void clear() noexcept { next_ = end_ = pairs_; }
 
@@ -70,10 +71,10 @@ public:
         for (index at = 0; at < bytes; at += pair) *end_++ = first + at;
     }
 
-    /// Makes ready for `asks` calls of ask(), at least as many as any tile makes.
-    void pace(index asks) noexcept {
-        if (end_ == pairs_) *end_++ = reinterpret_cast<std::byte const*>(pairs_);
-        while (end_ < pairs_ + asks) *end_++ = pairs_[0];
+    /// Ends the list: what tiles ask for when there is nothing left.
+    void close() noexcept {
+        auto const any = end_ == pairs_ ? reinterpret_cast<std::byte const*>(pairs_) : pairs_[0];
+        end_ = std::fill_n(end_, asks_, any);
     }
 
     /// The pairs of a tile's `asks` calls, which it keeps in a register.
@@ -92,7 +93,7 @@ public:
 
 private:
     static constexpr index pair = 128;
-    index room_ = 0;
+    index room_ = 0, asks_ = 0;
     std::byte const **pairs_ = nullptr, **next_ = nullptr, **end_ = nullptr;
 };
 

@@ -116,13 +116,11 @@ struct chunk {
         return c;
     }
 
-    /// Room for the rows that the next chunk reads, `rows_each` for a token and `more`, asked for
-    /// by `products` products.
-    lines_ahead carve_ahead(arena& memory, index rows_each, index more,
-                            index products) const noexcept {
-        return lines_ahead(memory, rows * rows_each + more,
-                           std::max(depth, width) * index(sizeof(A)),
-                           products * calls_between<L>(rows, depth, width));
+    /// Room for the rows that the next chunk reads, `rows_each` for a token and `more`.
+    lines_ahead carve_ahead(arena& memory, index rows_each, index more) const noexcept {
+        index const channels = std::max(depth, width);
+        return lines_ahead(memory, rows * rows_each + more, channels * index(sizeof(A)),
+                           std::max(rows, channels) / tile_rows);
     }
 
     /// The user's rows of the tokens from `first` on as one matrix; null where they are none.

@@ -185,14 +185,6 @@ inline void for_tiles(index rows, index columns, Body const& body) noexcept {
     }
 }
 
-/// About how often a product of rows x depth and depth x columns calls `between`; no less often
-/// than one of its tiles, whichever of the three is the depth.
-template <class L>
-constexpr index calls_between(index rows, index depth, index columns) noexcept {
-    index const all = rows * depth * columns / (tile_rows * tile_rows * L::packs * L::width);
-    return std::max({all, rows / tile_rows, depth / tile_rows, columns / tile_rows});
-}
-
 /// to(c, r) = from(r, c) for r < rows and c < columns, which are whole packs. Whole packs are
 /// written to every row of `to`, zeros behind the last. The packs at channel c of the rows from r
 /// on are what calls of block_at(r, c) give in turn.
