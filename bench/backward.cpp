@@ -1,6 +1,7 @@
 /// @file
 /// Forward and backward: backward/<decay>/D<channels>/T<tokens>. `of_forward` is the time of both
-/// over that of forward.
+/// over that of forward. And one head of a long sequence, whose time threads share:
+/// backward/<decay>/one_head/<threads>.
 #include "support/gradients.hpp"
 #include "support/row.hpp"
 
@@ -56,6 +57,26 @@ void add(std::string const& name, Policies...) {
     }
 }
 
+template <class... Policies>
+void add_one_head(std::string const& name, Policies...) {
+    static constexpr auto op = rd::attention(Policies{}...);
+    int const most = rd::detail::threads_of(rd::exec::openmp);
+    for (int threads = 1; threads <= most; threads *= 2) {
+        shape const s{.time = 65536, .heads = 1, .depth = 64, .width = 64};
+        std::string const title = "backward/" + name + "/one_head/" + std::to_string(threads);
+        benchmark::RegisterBenchmark(title.c_str(), [=](benchmark::State& state) {
+            constexpr auto what = op.composition;
+            bench::gradient_buffers<float, what> to(s);
+            bench::problem<float>(s).template with_inputs<what>([&](auto const& in, auto const&) {
+                auto const d_o = rd::bthd(to.d_o, s.batch, s.time, s.heads, s.width);
+                bench::report(state, 3 * s.flops(), 3 * s.bytes(what), -1, threads, [&] {
+                    op.backward(rd::exec::openmp.threads(threads), in, d_o, to.views(s));
+                });
+            });
+        })->UseRealTime();
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,6 +87,9 @@ int main(int argc, char** argv) {
     add("additive", rd::decay::additive);
     add("single_scan", rd::decay::additive, rd::bidirectional);
     add("gated_delta", rd::decay::scalar, rd::update::delta);
+    add_one_head("none", rd::decay::none);
+    add_one_head("scalar", rd::decay::scalar);
+    add_one_head("vector", rd::decay::vector);
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
 }

@@ -184,7 +184,7 @@ void backward(Operator const& op, row const& x, floats const& d_o, gradient_row&
         wanted.gate = map(rd::bth(to.gate, 1, x.tokens, H));
     }
     if constexpr (what.delta) wanted.beta = map(rd::bth(to.beta, 1, x.tokens, H));
-    op.backward(rd::exec::openmp.threads(2), inputs_of(op, x, map),
+    op.backward(rd::exec::openmp.threads(16), inputs_of(op, x, map),
                 map(rd::bthd(d_o, 1, x.tokens, Hq, E)), wanted);
 }
 
@@ -192,7 +192,8 @@ template <class Operator>
 void check_gradients(Operator const& op, char const* name) {
     support::random r(name);
     for (int round = 0; round < 8; ++round) {
-        auto const offsets = random_offsets(r);
+        auto offsets = random_offsets(r);  // and one whose time is shared
+        offsets.push_back(offsets.back() + r.one_of<rd::index>({0, 300, 700}));
         row const x(r, offsets.back(), Operator::composition.additive());
         auto const d_o = draw(r, x.tokens * Hq * E, -1, 1);
         gradient_row got{x.q, x.k, x.v, x.gate, x.beta}, want = got;
@@ -218,6 +219,8 @@ TEST_CASE("gradients of packed sequences are one call each, bit for bit") {
     check_gradients(attention(rd::normalize::sum, rd::feature::elu_plus_one), "gradient, sum");
     check_gradients(attention(decay::scalar, decay::on_write, rd::bidirectional),
                     "gradient, scalar");
+    check_gradients(attention(decay::scalar), "gradient, causal scalar");
+    check_gradients(attention(decay::vector), "gradient, causal vector");
     check_gradients(attention(decay::vector, rd::update::delta), "gradient, vector, delta");
     check_gradients(attention(decay::additive, rd::bidirectional), "gradient, additive");
 }

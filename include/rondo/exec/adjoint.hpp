@@ -1,10 +1,12 @@
 /// @file
-/// Runs a checked call of `backward` on the processor, a unit for each key/value head of a
-/// sequence.
+/// Runs a checked call of `backward` on the processor, a unit for each part of time of a key/value
+/// head of a sequence.
 #pragma once
 
 #include <rondo/exec/host.hpp>
 #include <rondo/form/adjoint_walk.hpp>
+
+#include <functional>
 
 namespace rondo::inline RONDO_ISA::detail {
 
@@ -36,32 +38,57 @@ inline void leave_constant_gate(adjoint_problem<A> const& call, double const* pa
     }
 }
 
-/// Computes all gradients of a call. Each head of a sequence is one thread's, and parts of shared
-/// gates are added up in order: the same bits for any number of threads.
+/// How many parts of time each of `units` is cut into, that there is work for all threads: where
+/// nothing but S and dS hands on from token to token, and a part may move these as others do. Each
+/// part moves one of them past every token, a quarter of all work.
+template <class A>
+constexpr index adjoint_parts(adjoint_problem<A> const& call, cut const& how, index units,
+                              index longest, int threads) noexcept {
+    constexpr index most = 8;
+    problem<A> const& p = call.call;
+    bool const adds_up = p.what.decay == decay_kind::constant && call.wants_gate();
+    bool const moves = p.passes.size() == 1 && !p.what.delta && !p.what.normalized &&
+                       !p.what.additive() && !adds_up;
+    // Handed on in place it might be written before all have read it.
+    index const size = p.sequences * p.heads * p.depth * p.state_width;
+    auto const overwrites = [&, before = std::less<A const*>{}](carried<A> const& x) {
+        A const *const to = call.d_in.s, *const from = x.s;
+        return to != nullptr && from != nullptr && before(to, from + size) &&
+               before(from, to + size);
+    };
+    if (!moves || overwrites(p.in) || overwrites(call.d_out)) return 1;
+    index const worth_a_thread = std::max<index>(2 * how.piece * call.every, 128);
+    index const parts = std::min<index>((threads + units - 1) / std::max<index>(units, 1), most);
+    return std::clamp<index>(parts, 1, std::max<index>(longest / worth_a_thread, 1));
+}
+
+/// Computes all gradients of a call. Parts of time move states in the same steps, and parts of
+/// shared gates are added up in order: the same bits for any number of threads.
 template <class L, decay_kind Decay>
 inline void run_adjoint(adjoint_problem<typename L::value> const& call, int threads) {
     problem<typename L::value> const& p = call.call;
-    index const units = p.sequences * p.heads;
-    index longest = 0;
-    for (index s = 0; s < p.sequences; ++s) longest = std::max(longest, p.length_of(s));
+    index const units = p.sequences * p.heads, longest = longest_sequence(p);
     cut const how = tune_adjoint<L>(p, threads);
-    threads = int(std::clamp<index>(units, 1, threads));
+    index const times = adjoint_parts(call, how, units, longest, threads);
+    threads = int(std::clamp<index>(units * times, 1, threads));
 
     arena measure;
-    adjoint_walker<L, Decay>(measure, call, how, longest);
+    adjoint_walker<L, Decay>(measure, call, how, longest, times);
     bool const constant = Decay == decay_kind::constant && call.wants_gate();
-    std::size_t const of_parts = constant ? std::size_t(units) * sizeof(double) : 0;
-    scratch_block const block(measure.used() * std::size_t(threads) + of_parts);
+    std::size_t const of_gates = constant ? std::size_t(units) * sizeof(double) : 0;
+    scratch_block const block(measure.used() * std::size_t(threads) + of_gates);
     std::byte* const end = block.get() + measure.used() * std::size_t(threads);
-    auto* const parts = constant ? new (end) double[std::size_t(units)]{} : nullptr;
+    auto* const gates = constant ? new (end) double[std::size_t(units)]{} : nullptr;
 
-    share(threads, units, [&](index unit, int thread) {
+    share(threads, units * times, [&](index item, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));
-        adjoint_walker<L, Decay> walk(memory, call, how, longest);
-        walk.run(unit / p.heads, unit % p.heads, parts == nullptr ? nullptr : parts + unit);
+        adjoint_walker<L, Decay> walk(memory, call, how, longest, times);
+        index const unit = item / times;
+        walk.run(unit / p.heads, unit % p.heads, {item % times, times},
+                 gates == nullptr ? nullptr : gates + unit);
     });
-    if (constant) leave_constant_gate(call, parts);
+    if (constant) leave_constant_gate(call, gates);
 }
 
 /// Computes a checked call of `backward` in a place.

@@ -79,8 +79,26 @@ public:
         return true;
     }
 
-    /// Notes the rows that the `count` places in front of `end` will read and write.
-    void look_back(index end, index count) noexcept {
+    /// Leaves dS in front of these places as retreat does, and no other gradient; with `ends` what
+    /// is left of it that the gates in front of them need, S being the state there.
+    bool move(index begin, index count, bool ends) noexcept {
+        c_.keeps_factors = true;
+        if (!form::enter(c_, where_, state_, how_, begin, count)) return false;
+        entry_ = a_.ones;
+        if (Weights::scales_state) enter();
+        if (Weights::carries_keys) move_gradient();
+        for (index g = 0; g < c_.call->group(); ++g) {
+            form::find_readers(c_, where_.query_side(c_.call->q, g), how_, 0, c_.count, true);
+            load_output_gradients(g);
+            pass_readers(g + 1 == c_.call->group(), ends);
+        }
+        if (ends) std::swap(a_.from_end, a_.from_front);
+        return true;
+    }
+
+    /// Notes the rows that the `count` places in front of `end` will read and write; `all` but
+    /// those of a move.
+    void look_back(index end, index count, bool all = true) noexcept {
         problem<A> const& call = *c_.call;
         for (index r = 0; r < count; ++r) {
             c_.next_tokens[r] = how_.token(end - 1 - r, where_.length);
@@ -91,7 +109,8 @@ public:
         auto const written = [&](tensor const& x, index channels) {
             if (!x.empty()) note(where_.key_side(x), channels);
         };
-        if (how_.write) {
+        if (how_.write && !all && call.what.per_channel()) written(call.gate, call.channels());
+        if (how_.write && all) {
             written(call.k, call.channels());
             if (c_.rest_from.empty()) written(call.v, call.width);
             written(needs().d_k, call.channels());
@@ -104,7 +123,8 @@ public:
         for (index g = 0; how_.read && g < call.group(); ++g) {
             note(where_.query_side(call.q, g), call.channels());
             note(where_.query_side(call.o, g), call.width);
-            if (!needs().d_q.empty()) note(where_.query_side(needs().d_q, g), call.channels());
+            if (!all || needs().d_q.empty()) continue;
+            note(where_.query_side(needs().d_q, g), call.channels());
         }
     }
     /// The rows that one of these places needs at most.
@@ -302,7 +322,13 @@ private:
         }
         if (last && how_.write && needs().needs_state()) adjoint::sum_readers(c_, a_, d_state_);
         if (how_.write && adjoint::sums_readers) differentiate_keys(first, true);
-        if (!needs().needs_state()) return;
+        bool const contracts = needs().wants_gate() && !c_.call->what.additive();
+        if (needs().needs_state()) pass_readers(last, contracts);
+    }
+
+    /// dS in front of the readers at hand; behind the `last` of them it leaves the chunk.
+    void pass_readers(bool last, bool contracts) noexcept {
+        A const* const factors = Weights::read_factors(c_, 0);
         matrix<A> readers = c_.reader_rows;
         for (index i = 0; factors != nullptr && i < whole_tiles(c_.count); ++i) {
             scale_row<L>(c_.queries().at(i), readers.at(i), factors[i], c_.depth);
@@ -314,7 +340,6 @@ private:
         bool const leaves = last && how_.write;
         differentiate_normalizer<L>(c_, a_, readers, carry, leaves ? entry_ : a_.ones, d_state_);
         if (!leaves) return differentiate_state<L>(c_, a_, readers, carry, d_state_);
-        bool const contracts = needs().wants_gate() && !c_.call->what.additive();
         leave_state<L>(c_, a_, readers, carry, entry_, d_state_, contracts ? &turned_ : nullptr);
     }
 

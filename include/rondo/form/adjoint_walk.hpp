@@ -1,6 +1,8 @@
 /// @file
 /// How time is walked back. Forwards once for the states in front of the chunks, then backwards, a
-/// chunk at a time, with the state's gradient.
+/// chunk at a time, with the state's gradient. Of several parts of time each moves the state to its
+/// end and the state's gradient to it, in the steps of the parts that these are from: the same
+/// bits.
 #pragma once
 
 #include <rondo/form/adjoint.hpp>
@@ -26,8 +28,10 @@ public:
     using weights = typename base::weights;
     using form = adjoint_form<L, weights>;
 
-    /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence.
-    adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest)
+    /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence, of
+    /// which one of `parts` is walked at a time.
+    adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest,
+                   index parts)
         : base(memory, call.call, how, 1, form::rows_ahead(call.call), padded<L>(call.call.depth)),
           mine_(call),
           wide_(memory, call, longest),
@@ -35,7 +39,8 @@ public:
           piece_(how.piece),
           every_(call.every) {
         // What a chain begins with is not stored, but loaded again where a state was read last.
-        index const stored = std::max<index>((chunks_of(longest) - 1) / every_, 1);
+        index stored = std::max<index>((chunks_of(longest) - 1) / every_, 1);
+        if (parts > 1) stored = (longest / (every_ * piece_) + parts - 1) / parts + 1;
         stored_ = memory.template take<A>(stores_states() ? stored * state_size() : 0);
         between_ = memory.template take<A>(stores_states() ? (every_ - 1) * state_size() : 0);
         // On the way back S behind the last token is read by a window's readers, and with a
@@ -43,15 +48,21 @@ public:
         // only writes or only reads, or for dS itself.
         spare_ = base::states_;
         bool const halves = weights::scales_state, whole = call.call.what.one_window();
-        bool const taken = halves || whole || !call.d_out.empty();
+        bool const taken = halves || whole || !call.d_out.empty() || parts > 1;
         d_state_ = taken ? memory.template take<A>(state_size()) : base::states_;
         readings_ = memory.template take<A>(
             call.call.what.normalized ? 2 * call.call.group() * longest : 0);
     }
 
-    /// Leaves the gradients of one head of one sequence; that of a constant gate in `constant`.
-    void run(index sequence, index head, double* constant) noexcept {
+    /// Leaves the gradients of a part of one head of one sequence; that of a constant gate in
+    /// `constant`.
+    void run(index sequence, index head, time_part const& part, double* constant) noexcept {
         site<A> where(call_, sequence, head);
+        index const unit = every_ * piece_;
+        first_ = part.begin(where.length, unit, 0) / piece_;
+        last_ = chunks_of(time_part{part.number + 1, part.count}.begin(where.length, unit, 0));
+        leads_ = part.number == 0;
+        if (first_ == last_ && !leads_) return;
         wide_.widen(mine_, where);
         a_.call = &mine_;
         fill<L>(a_.ones, A(1), a_.depth);
@@ -91,8 +102,10 @@ private:
     }
     /// The state in front of chunk c > 0, a multiple of every_.
     head_state<A> stored(index c) const noexcept {
-        return state_at(stored_ + (c / every_ - 1) * state_size());
+        index const before = std::max<index>(first_ / every_, 1);
+        return state_at(stored_ + (c / every_ - before) * state_size());
     }
+    bool ends_early(site<A> const& where) const noexcept { return last_ < chunks_of(where.length); }
     void copy(head_state<A> const& from, head_state<A> const& to) const noexcept {
         std::copy_n(from.s, chunk_.depth * chunk_.width, to.s);
         std::copy_n(from.normalizer, normalizers(), to.normalizer);
@@ -135,13 +148,16 @@ private:
             chunk_.divided = how.read && !how.write;
             if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
             rows_ = how.read ? matrix<A>{} : turn_gradient();
-            for (index c = chunks_of(where.length) - 1; c >= 0; --c) retreat(where, how, c);
+            for (index c = chunks_of(where.length) - 1; c >= last_; --c) {
+                if (mine_.needs_state()) move(where, how, c);
+            }
+            for (index c = last_ - 1; c >= first_; --c) retreat(where, how, c);
             if (chunk_.divided && weights::scales_state && mine_.needs_state()) undivide();
             chunk_.divided = false;
             add_.queries = add_.queries || how.read;
             add_.written = add_.written || how.write;
         }
-        end_gradient(where);
+        if (leads_) end_gradient(where);
     }
 
     /// dS so far is that of the divided state, and so are the products that all readers add to dD.
@@ -181,20 +197,19 @@ private:
         }
     }
 
-    /// Leaves the state behind the last token in state(0), on the way those in front of the chunks.
+    /// Leaves the state behind the part in state(0), on the way those in front of its chunks.
     void sweep(site<A> const& where, pass const& how) noexcept {
         bool const store = how.read && how.write && stores_states();
-        bool const needs_last =
-            !how.read || !chunk_.rest_to.empty() || (!mine_.d_out.empty() && mine_.wants_gate());
+        bool const contracts = mine_.wants_gate() && (!mine_.d_out.empty() || ends_early(where));
+        bool const needs_last = !how.read || !chunk_.rest_to.empty() || contracts;
         if (!store && !needs_last) return;
-        index const chunks = chunks_of(where.length);
         auto const before = [&](index c) {
-            bool const kept = store && c % every_ == 0 && c > 0 && c < chunks;
+            bool const kept = store && c % every_ == 0 && c > 0 && c >= first_ && c < last_;
             return kept ? stored(c) : base::state(0);
         };
-        for (index c = 0; c < chunks; ++c) {
+        for (index c = 0; c < last_; ++c) {
             index const begin = c * piece_, count = std::min(piece_, where.length - begin);
-            if (c + 1 < chunks || needs_last) {
+            if (c + 1 < last_ || needs_last) {
                 form::write_only(chunk_, a_, where, how, before(c), before(c + 1), begin, count);
             }
         }
@@ -208,7 +223,7 @@ private:
         auto const state = [&](index i) {
             return i == first ? front : state_at(between_ + (i - first - 1) * state_size());
         };
-        if (is_first_asked(c, where.length)) {
+        if (is_first_asked(c)) {
             if (first == 0) begin_state(where, front);
             for (index i = first; i < c; ++i) {
                 form::write_only(chunk_, a_, where, how, state(i), state(i + 1), i * piece_,
@@ -218,9 +233,7 @@ private:
         return state(c);
     }
     /// Whether c is the last of the chunks that share a stored state.
-    bool is_first_asked(index c, index length) const noexcept {
-        return (c + 1) % every_ == 0 || c + 1 == chunks_of(length);
-    }
+    bool is_first_asked(index c) const noexcept { return (c + 1) % every_ == 0 || c + 1 == last_; }
 
     void retreat(site<A> const& where, pass const& how, index c) noexcept {
         // A pass that only writes shares one reference, the last, in all its chunks.
@@ -229,6 +242,23 @@ private:
         index const begin = c * piece_;
         for (index end = std::min(begin + piece_, where.length); end > begin;) {
             end = retreat_piece(where, how, state, begin, end);
+        }
+    }
+
+    /// dS in front of chunk c, behind the part; what the gates need of it in front of the last one.
+    void move(site<A> const& where, pass const& how, index c) noexcept {
+        index const begin = c * piece_;
+        for (index end = std::min(begin + piece_, where.length); end > begin;) {
+            index first = begin;
+            for (;; first += (end - first + 1) / 2) {  // halved as in retreat_piece
+                form one(chunk_, a_, where, how, base::state(0), state_at(d_state_), rows_, add_);
+                chunk_.ahead.clear();
+                one.look_back(first, std::min(first, piece_), false);
+                chunk_.ahead.close();
+                bool const ends = c == last_ && first == begin && mine_.wants_gate();
+                if (one.move(first, end - first, ends)) break;
+            }
+            end = first;
         }
     }
 
@@ -253,7 +283,7 @@ private:
         chunk_.ahead.clear();
         one.look_back(end, std::min(end, piece_));
         index const next = (end - 1) / piece_;
-        if (stores && next >= every_ && (next + 1) % every_ == 0) {
+        if (stores && next >= std::max(every_, first_) && (next + 1) % every_ == 0) {
             auto const* const state = reinterpret_cast<std::byte const*>(stored(next).s);
             chunk_.ahead.add(state, chunk_.depth * chunk_.width * index(sizeof(A)));
         }
@@ -270,7 +300,7 @@ private:
         load_columns(from.s, to);
         if (from.normalizer != nullptr) std::copy_n(from.normalizer, call_.depth, to.normalizer);
         if (from.sum != nullptr) std::copy_n(from.sum, call_.gate_width(), to.sum);
-        if (mine_.wants_gate()) contract(to);
+        if (mine_.wants_gate() && !ends_early(where)) contract(to);
     }
 
     /// <S, dS> behind the last token.
@@ -303,6 +333,8 @@ private:
     wide_gradients<A> wide_;
     adjoint_chunk<L> a_;
     index piece_, every_;
+    index first_ = 0, last_ = 0;  // the chunks of the part
+    bool leads_ = true;           // whether it leaves dS in front of the first token
     A *stored_, *between_, *spare_, *d_state_, *readings_;
     matrix<A> rows_{};
     typename form::begun add_;
