@@ -58,7 +58,8 @@ struct gradient_options {
     state_view<A> d_in{};
     double scale = 1;
     double eps = 1e-6;
-    /// A state is stored every so many chunks, those between are computed once more.
+    /// A state is stored every so many chunks, those between are computed once more: 4 cost some
+    /// 5 % of the time, but of a long sequence, whose states are fresh memory in every call, none.
     index every = 1;
     /// As forward had it.
     position::places at{};
