@@ -25,7 +25,8 @@ namespace detail {
 template <composition What, class Place, class A>
 inline void dispatch(Place const& place, problem<A> const& call) {
     if constexpr (runs_on_host<Place>) {
-        run<lanes_that_turn<lanes_of<Place, A>, What.turned>, What.decay>(call, threads_of(place));
+        run<lanes_that_turn<lanes_of<Place, A>, What.turned>, What.kernel()>(call,
+                                                                             threads_of(place));
     } else {
         run_on(place, composition_constant<What>{}, call);  // found where the place is defined
     }

@@ -350,14 +350,18 @@ template <class Place>
 inline void linear_attention(Place const& place, attributes const& with, inputs const& in,
                              outputs const& out) {
     using lanes = detail::lanes_of<Place, float>;
-    using detail::decay_kind, detail::run;
+    using detail::decay_kind, detail::kernel_kind, detail::run;
     detail::onnx_call const call(with, in, out);
     auto const& problem = call.described();
     int const threads = detail::threads_of(place);
     switch (problem.what.decay) {
-        case decay_kind::scalar: run<lanes, decay_kind::scalar>(problem, threads); break;
-        case decay_kind::vector: run<lanes, decay_kind::vector>(problem, threads); break;
-        default: run<lanes, decay_kind::none>(problem, threads); break;
+        case decay_kind::scalar:
+            run<lanes, kernel_kind{decay_kind::scalar, true, false}>(problem, threads);
+            break;
+        case decay_kind::vector:
+            run<lanes, kernel_kind{decay_kind::vector, true, false}>(problem, threads);
+            break;
+        default: run<lanes, kernel_kind{decay_kind::none, true, false}>(problem, threads); break;
     }
     call.finish();
 }

@@ -34,6 +34,13 @@ enum class choice : unsigned char {
     position
 };
 
+/// What a kernel is compiled for; all else it looks at as it runs.
+struct kernel_kind {
+    decay_kind decay;
+    bool delta;   // it has the delta rule for calls that ask for it
+    bool window;  // its passes write a whole window, then read it
+};
+
 struct composition {
     decay_kind decay = decay_kind::none;
     direction_kind direction = direction_kind::causal;
@@ -74,6 +81,7 @@ struct composition {
         bool const even = decay == decay_kind::none && !delta && form != form_kind::quadratic;
         return bidirectional() && (even || additive());
     }
+    constexpr kernel_kind kernel() const noexcept { return {decay, delta, one_window()}; }
     /// The rank of the gate's view.
     constexpr int gate_rank() const noexcept {
         return per_channel() ? 4 : decay == decay_kind::constant ? 1 : 3;

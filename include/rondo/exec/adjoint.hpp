@@ -64,7 +64,7 @@ constexpr index adjoint_parts(adjoint_problem<A> const& call, cut const& how, in
 
 /// Computes all gradients of a call. Parts of time move states in the same steps, and parts of
 /// shared gates are added up in order: the same bits for any number of threads.
-template <class L, decay_kind Decay>
+template <class L, kernel_kind Kind>
 inline void run_adjoint(adjoint_problem<typename L::value> const& call, int threads) {
     problem<typename L::value> const& p = call.call;
     index const units = p.sequences * p.heads, longest = longest_sequence(p);
@@ -73,8 +73,8 @@ inline void run_adjoint(adjoint_problem<typename L::value> const& call, int thre
     threads = int(std::clamp<index>(units * times, 1, threads));
 
     arena measure;
-    adjoint_walker<L, Decay>(measure, call, how, longest, times);
-    bool const constant = Decay == decay_kind::constant && call.wants_gate();
+    adjoint_walker<L, Kind>(measure, call, how, longest, times);
+    bool const constant = Kind.decay == decay_kind::constant && call.wants_gate();
     std::size_t const of_gates = constant ? std::size_t(units) * sizeof(double) : 0;
     scratch_block const block(measure.used() * std::size_t(threads) + of_gates);
     std::byte* const end = block.get() + measure.used() * std::size_t(threads);
@@ -83,7 +83,7 @@ inline void run_adjoint(adjoint_problem<typename L::value> const& call, int thre
     share(threads, units * times, [&](index item, int thread) {
         flush_subnormals const guard;
         arena memory(block.get() + measure.used() * std::size_t(thread));
-        adjoint_walker<L, Decay> walk(memory, call, how, longest, times);
+        adjoint_walker<L, Kind> walk(memory, call, how, longest, times);
         index const unit = item / times;
         walk.run(unit / p.heads, unit % p.heads, {item % times, times},
                  gates == nullptr ? nullptr : gates + unit);
@@ -96,7 +96,7 @@ template <composition What, class Place, class A>
 inline void dispatch_backward(Place const& place, adjoint_problem<A> const& call) {
     if constexpr (runs_on_host<Place>) {
         using L = lanes_that_turn<lanes_of<Place, A>, What.turned>;
-        run_adjoint<L, What.decay>(call, threads_of(place));
+        run_adjoint<L, What.kernel()>(call, threads_of(place));
     } else {
         run_backward_on(place, composition_constant<What>{}, call);  // found where the place is
     }

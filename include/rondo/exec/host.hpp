@@ -108,10 +108,10 @@ struct shares {
 };
 
 /// Computes the whole call.
-template <class L, decay_kind Decay>
+template <class L, kernel_kind Kind>
 inline void run(problem<typename L::value> const& call, int threads) {
     using A = typename L::value;
-    using unit_walker = walker<L, Decay>;
+    using unit_walker = walker<L, Kind>;
     if (call.sequences == 0 || call.heads == 0) return;
     cut const how = tune<L>(call, threads);
     shares<L> const s(call, how, threads);
@@ -139,7 +139,7 @@ inline void run(problem<typename L::value> const& call, int threads) {
             unit_walker walk(own, mine, how);
             head_span const heads{sequence, first, std::min(first + how.heads, call.heads)};
             A* const stretches = sums + (sequence * s.parts + part) * of_sequence;
-            if constexpr (unit_walker::has_windows) {
+            if constexpr (Kind.window) {
                 if (sums_stretches) return walk.sum_stretch(heads, time, stretches);
             }
             walk.run(heads, {time, of_time}, s.stretches > 0 ? stretches : nullptr);

@@ -13,11 +13,11 @@
 
 namespace rondo::inline RONDO_ISA::detail {
 
-template <class L, class Weights>
+template <class L, class Weights, bool Delta>
 class adjoint_form {
 public:
     using A = typename L::value;
-    using form = chunkwise_form<L, Weights>;
+    using form = chunkwise_form<L, Weights, Delta>;
     using adjoint = adjoint_weights<L, Weights>;
 
     /// Which gradients earlier passes have left something in.
@@ -70,7 +70,9 @@ public:
         for (index g = 0; how_.read && g < c_.call->group(); ++g) read(g);
         if (!needs().needs_state()) return true;
         if (!how_.read) differentiate_unread();
-        if (how_.write && c_.call->what.delta) read_by_keys();
+        if constexpr (Delta) {
+            if (how_.write && solves()) read_by_keys();
+        }
         if (how_.write && !moved_) move_gradient();
         if (how_.write && !keys_are_left_) adjoint::add_written(c_, a_);
         adjoint::finish_gates(c_, a_);
@@ -132,11 +134,12 @@ public:
 
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
+    bool solves() const noexcept { return form::solves(*c_.call); }
 
     /// Products with S and with dS take the chunk's entry on. The delta rule's solve needs S
     /// itself.
     void enter() noexcept {
-        if (c_.call->what.delta) {
+        if (solves()) {
             enter_state<L>(c_, turned_, turned_);
         } else if (!are_ones<L>(c_.entry, c_.depth)) {
             entry_ = c_.entry;
@@ -151,17 +154,18 @@ private:
 
     /// dS in front of what the chunk's entry did to S.
     void enter_gradient() noexcept {
-        if (c_.call->what.delta || !how_.read) scale_gradient<L>(c_, c_.entry, d_state_);
+        if (solves() || !how_.read) scale_gradient<L>(c_, c_.entry, d_state_);
         if (!c_.call->what.additive()) return;
         for (index d = 0; d < a_.gates; ++d) d_state_.sum[d] *= c_.entry[d];
     }
 
     /// Loads the written side.
     void begin_written() noexcept {
-        problem<A> const& call = *c_.call;
         bool const across = rows_.data == nullptr;
-        form::load_written(c_, where_, how_, across, !call.what.delta);
-        if (call.what.delta) solve();
+        form::load_written(c_, where_, how_, across, !solves());
+        if constexpr (Delta) {
+            if (solves()) solve();
+        }
         a_.key_gradients = {a_.d_k, c_.depth};
         a_.value_gradients = {a_.d_v, c_.width};
         if (a_.in_place.k && !add_.written) {
@@ -228,7 +232,7 @@ private:
             a_.query_gradients = c_.rows_in_place(to, how_, 0);
             queries_are_left_ = factors.data != nullptr;
         }
-        differentiate_readers(how_.strict, g == 0, g + 1 == call.group() && !call.what.delta);
+        differentiate_readers(how_.strict, g == 0, g + 1 == call.group() && !solves());
         if (needs().d_q.empty() || a_.query_gradients.data != a_.d_q) return;
         leave_rows<L>(c_, a_, from, to, a_.query_gradients, factors, add_.queries);
     }
@@ -362,7 +366,7 @@ private:
     void leave_written() noexcept {
         problem<A> const& call = *c_.call;
         row_factors<L> const factors = Weights::key_factors(c_);
-        if (call.what.delta) {
+        if (solves()) {
             row_factors<L> const back = Weights::query_factors(c_);
             factors.apply(a_.key_gradients, c_.count, c_.depth);
             back.apply(a_.query_gradients, c_.count, c_.depth);
@@ -370,8 +374,7 @@ private:
         }
         if (!needs().d_k.empty() && a_.key_gradients.data == a_.d_k) {
             leave_rows<L>(c_, a_, where_.key_side(call.k), where_.key_side(needs().d_k),
-                          a_.key_gradients, call.what.delta ? row_factors<L>{} : factors,
-                          add_.written);
+                          a_.key_gradients, solves() ? row_factors<L>{} : factors, add_.written);
         }
         for (index t = 0; t < c_.count; ++t) {
             auto const to = [&](tensor const& gradient, A* values, index channels) {

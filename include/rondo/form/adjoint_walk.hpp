@@ -17,16 +17,16 @@ namespace rondo::inline RONDO_ISA::detail {
 ///
 /// Passes that hand a state on to each other are a chain: one pass, or with an additive decay the
 /// one that writes the whole window and the one that reads it.
-template <class L, decay_kind Decay>
-class adjoint_walker : walker<L, Decay> {
-    using base = walker<L, Decay>;
+template <class L, kernel_kind Kind>
+class adjoint_walker : walker<L, Kind> {
+    using base = walker<L, Kind>;
     using base::call_;
     using base::chunk_;
 
 public:
     using A = typename L::value;
     using weights = typename base::weights;
-    using form = adjoint_form<L, weights>;
+    using form = adjoint_form<L, weights, Kind.delta>;
 
     /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence, of
     /// which one of `parts` is walked at a time.
@@ -127,8 +127,7 @@ private:
             index const chunks = chunks_of(where.length);
             for (index c = 0; c < chunks; ++c) {
                 index const begin = c * piece_, count = std::min(piece_, where.length - begin);
-                chunkwise_form<L, weights>::advance(chunk_, where, base::state(0), how, begin,
-                                                    count);
+                base::form::advance(chunk_, where, base::state(0), how, begin, count);
             }
         }
     }
@@ -145,15 +144,19 @@ private:
         begin_gradient(where);
         for (std::size_t p = chain.size(); p > 0; --p) {
             pass const& how = chain[p - 1];
-            chunk_.divided = how.read && !how.write;
-            if (chunk_.divided) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
+            if constexpr (Kind.window) {
+                chunk_.divided = how.read;
+                if (how.read) weights::divide(chunk_, form::by_columns(a_, base::state(0)));
+            }
             rows_ = how.read ? matrix<A>{} : turn_gradient();
             for (index c = chunks_of(where.length) - 1; c >= last_; --c) {
                 if (mine_.needs_state()) move(where, how, c);
             }
             for (index c = last_ - 1; c >= first_; --c) retreat(where, how, c);
-            if (chunk_.divided && weights::scales_state && mine_.needs_state()) undivide();
-            chunk_.divided = false;
+            if constexpr (Kind.window) {
+                if (how.read && weights::scales_state && mine_.needs_state()) undivide();
+                chunk_.divided = false;
+            }
             add_.queries = add_.queries || how.read;
             add_.written = add_.written || how.write;
         }

@@ -4,15 +4,18 @@
 /// the sequence.
 #pragma once
 
-#include <rondo/form/site.hpp>
+#include <rondo/form/chunk_steps.hpp>
 #include <rondo/kernel/delta.hpp>
-#include <rondo/kernel/packing.hpp>
 
 namespace rondo::inline RONDO_ISA::detail {
 
-template <class L, class Weights>
-struct chunkwise_form {
+/// With `Delta` the call says whether it has the delta rule.
+template <class L, class Weights, bool Delta>
+struct chunkwise_form : chunk_steps<L, Weights> {
     using A = typename L::value;
+    using steps = chunk_steps<L, Weights>;
+
+    static bool solves(problem<A> const& call) noexcept { return Delta && call.what.delta; }
 
     /// Takes the places [begin, begin + count) of a pass, at most c.rows of them.
     static void advance(chunk<L>& c, site<A> const& where, head_state<A> const& state,
@@ -34,7 +37,7 @@ struct chunkwise_form {
         state.max = to.max;
         state.sum = to.sum;
         c.keeps_factors = false;
-        if (!enter(c, where, state, how, begin, count)) {
+        if (!steps::enter(c, where, state, how, begin, count)) {
             index const half = count > tile_rows ? whole_tiles(count / 2) : count / 2;
             advance(c, where, front, to, how, begin, half);
             return advance(c, where, to, to, how, begin + half, count - half);
@@ -45,7 +48,7 @@ struct chunkwise_form {
         } else if (Weights::scales_state && how.write) {
             state = enter_state<L>(c, state, to);
         }
-        look_ahead(c, where, how, begin + count);
+        steps::look_ahead(c, where, how, begin + count);
         bool together = false;
         if constexpr (reads && turns_rows<L>) {
             together = how.write && how.read && count <= c.readers &&
@@ -53,24 +56,26 @@ struct chunkwise_form {
                                                where.query_side(c.call->q, 0), how);
         }
         if (how.write) load_written(c, where, how, how.read, !reads, together);
-        if (how.write && c.call->what.delta && c.rest_from.empty()) {
-            solve_written(c, where, how, state);
-            leave_rest(c, where);
+        if constexpr (Delta) {
+            if (how.write && c.call->what.delta && c.rest_from.empty()) {
+                solve_written(c, where, how, state);
+                leave_rest(c, where);
+            }
         }
         if constexpr (reads) {
             for (index g = 0; how.read && g < c.call->group(); ++g) {
                 for (index first = 0; first < count; first += c.readers) {
                     index const readers = std::min(c.readers, count - first);
                     auto const from = where.query_side(c.call->q, g);
-                    if (g > 0 || !together) find_readers(c, from, how, first, readers);
-                    read(c, where, state, how, first, readers, g);
+                    if (g > 0 || !together) steps::find_readers(c, from, how, first, readers);
+                    steps::read(c, where, state, how, first, readers, g);
                 }
             }
         }
         if (!how.write) return;
         A const* const factors = Weights::write_factors(c);
         constexpr bool carries_keys = Weights::carries_keys;
-        matrix<A> const values = weigh_values(c, factors);
+        matrix<A> const values = steps::weigh_values(c, factors);
         auto const write = [&](auto const& keys) {
             write_state<L, carries_keys>(c, keys, values, c.carry, state, to);
         };
@@ -84,27 +89,6 @@ struct chunkwise_form {
         if (c.call->what.normalized) write_normalizer<L, carries_keys>(c, factors, state, to);
     }
 
-    /// Notes the chunk's tokens and takes their gates; false when it must be halved first. Rows are
-    /// weighed at once where that can be.
-    static bool enter(chunk<L>& c, site<A> const& where, head_state<A> const& state,
-                      pass const& how, index begin, index count) noexcept {
-        c.count = count;
-        c.one_window = !(how.read && how.write);
-        for (index t = 0; t < count; ++t) c.tokens[t] = how.token(begin + t, where.length);
-        c.unweighed_keys = c.unweighed_queries = {};
-        if constexpr (Weights::weighs_rows) {
-            packing<L>::note_unweighed(c, where.key_side(c.call->k), where.query_side(c.call->q, 0),
-                                       how);
-        }
-        auto gates = where.key_side(c.call->gate);
-        index const* tokens = c.tokens;
-        if constexpr (turns_rows<L>) {
-            c.turns.hold(c.tokens, count);
-            if (c.turns.widens_gates()) tokens = c.turns.widen(gates, tokens, count);
-        }
-        return Weights::load_gates(c, state, gates, tokens, how);
-    }
-
     /// Loads keys, values and strengths of the chunk's tokens and weighs the keys; in the place of
     /// values what the delta rule writes, where that is known. `paired` when readers follow, those
     /// of the first query head `together` with the keys, whose rows are then left as columns alone:
@@ -113,11 +97,11 @@ struct chunkwise_form {
     static void load_written(chunk<L>& c, site<A> const& where, pass const& how, bool paired,
                              bool left, bool together = false) noexcept {
         problem<A> const& call = *c.call;
-        bool const solved = !c.rest_from.empty();
+        bool const delta = solves(call), solved = Delta && !c.rest_from.empty();
         tensor const& v = solved ? c.rest_from : call.v;
         changing_rows<L> const keys{
             where.key_side(call.k), {c.k, c.depth}, Weights::key_factors(c)};
-        matrix<A> const across = paired || call.what.delta ? c.turned_keys() : matrix<A>{};
+        matrix<A> const across = paired || delta ? c.turned_keys() : matrix<A>{};
         if (c.unweighed_keys.data != nullptr) {
             c.key_rows = packing<L>::take_weighed(c, keys.to, across);
         } else if (!together) {
@@ -132,7 +116,7 @@ struct chunkwise_form {
             }
         }
         c.value_rows = {c.v, c.width};
-        bool const whole = !call.what.delta && call.width == c.width;
+        bool const whole = !delta && call.width == c.width;
         matrix<A> own;
         if (whole && left) {
             own = c.in_place(where.key_side(v), how, 0, c.count);
@@ -147,7 +131,7 @@ struct chunkwise_form {
         } else {
             packing<L>::load(c, where.key_side(v), 0, c.count, call.width, c.values());
         }
-        if (call.what.delta) {
+        if (delta) {
             auto const beta = where.key_side(call.beta);
             for (index t = 0; t < c.count; ++t) {
                 c.beta[t] = load_element<A>(beta[c.tokens[t]].data, call.beta.kind);
@@ -159,22 +143,10 @@ struct chunkwise_form {
         }
     }
 
-    /// Finds and weighs readers [first, first + count) of the chunk, rows of queries or of keys: in
-    /// whole packs, as right factors too, or as left factors alone.
-    static void find_readers(chunk<L>& c, rows_by_token const& from, pass const& how, index first,
-                             index count, bool in_packs = false) noexcept {
-        if (c.unweighed_queries.data != nullptr) {
-            c.reader_rows = packing<L>::take_weighed(c, c.queries());
-            return;
-        }
-        changing_rows<L> const rows{from, c.queries(), Weights::query_factors(c).from(first)};
-        c.reader_rows = packing<L>::find(c, rows, how, first, count, in_packs, {}, in_packs);
-    }
-
     /// The weighted pairs of the keys [first, first + count) with the keys before them.
     static void score_keys(chunk<L>& c, site<A> const& where, pass const& how, index first,
                            index count) noexcept {
-        find_readers(c, where.key_side(c.call->k), how, first, count);
+        steps::find_readers(c, where.key_side(c.call->k), how, first, count);
         score<L, Weights>(c, first, count, true, c.score_rows());
     }
 
@@ -194,103 +166,11 @@ struct chunkwise_form {
     }
 
 private:
-    /// The values as the state behind the chunk has them.
-    static matrix<A> weigh_values(chunk<L> const& c, A const* factors) noexcept {
-        if (factors == nullptr) return c.values();
-        matrix<A> const to{c.written, c.width};
-        for (index j = 0; j < whole_tiles(c.count); ++j) {
-            scale_row<L>(to.at(j), c.values().at(j), factors[j], c.width);
-        }
-        return to;
-    }
-
     static void leave_rest(chunk<L> const& c, site<A> const& where) noexcept {
         for (index t = 0; !c.rest_to.empty() && t < c.count; ++t) {
             store_row<L>(where.key_side(c.rest_to, c.tokens[t]), c.rest_rows().at(t),
                          c.call->width);
         }
-    }
-
-    /// Notes the rows that the next chunk will read, or this head's share of them.
-    static void look_ahead(chunk<L>& c, site<A> const& where, pass const& how,
-                           index behind) noexcept {
-        bool const alone = c.next_place < 0;
-        heads_ahead const heads = alone ? heads_ahead{where.head} : c.ask;
-        index const place = alone ? behind : c.next_place;
-        index const count = std::clamp<index>(where.length - place, 0, c.count);
-        index const first = heads.share(count), share = heads.share(count, 1) - first;
-        for (index r = 0; r < share; ++r) {
-            c.next_tokens[r] = how.token(place + first + r, where.length);
-        }
-        c.ahead.clear();
-        index const together = heads.count > 1 ? 1 : share;
-        for (index r = 0; r < share; r += together) {
-            note_rows(c, where, how, heads, c.next_tokens + r, together);
-        }
-        c.ahead.close();
-    }
-
-    static void note_rows(chunk<L>& c, site<A> const& where, pass const& how,
-                          heads_ahead const& heads, index const* tokens, index count) noexcept {
-        problem<A> const& call = *c.call;
-        auto const note = [&](tensor const& x, index channels, index group = 1) {
-            rows_by_token const rows{x.at(where.batch, heads.first * group, where.first), x.time};
-            c.ahead.add(rows, channels, tokens, count, x.head, heads.count * group);
-        };
-        if (how.write) {
-            if (call.what.per_channel()) note(call.gate, call.channels());
-            note(call.k, call.channels());
-            note(call.v, call.width);
-            if (!c.rest_to.empty()) note(c.rest_to, call.width);
-        }
-        if (!how.read) return;
-        note(call.q, call.channels(), call.group());
-        note(call.o, call.width, call.group());
-    }
-
-    /// The outputs of query head g for the readers [first, first + count).
-    static void read(chunk<L>& c, site<A> const& where, head_state<A> const& state, pass const& how,
-                     index first, index count, index g) noexcept {
-        if (how.write) score<L, Weights>(c, first, count, how.strict, c.score_rows());
-        A const* const factors = Weights::read_factors(c, first);
-        bool const directly = where.template leaves_packs<L>();
-        A* rows[chunk<L>::most_readers];
-        auto const to = where.query_side(c.call->o, g);
-        for (index r = 0; r < whole_tiles(count); ++r) {
-            bool const mine = directly && r < count;
-            rows[r] =
-                mine ? reinterpret_cast<A*>(to[c.tokens[first + r]].data) : c.out_rows().at(r);
-        }
-        auto const scale = L::broadcast(directly && how.finish ? c.call->scale : A(1));
-        bool const add = directly && how.accumulate;
-        index const left = directly ? c.call->width : c.width;
-        for_tiles<L>(whole_tiles(count), c.width,
-                     [&]<class Tile>(std::type_identity<Tile>, index row, index e) {
-                         index const keys = how.write ? first + row + Tile::rows : 0;
-                         Tile sum;
-                         read_tile(c, factors, state, keys, row, e, sum);
-                         A* own[Tile::rows];
-                         std::copy_n(rows + row, Tile::rows, own);
-                         auto const at = [=](int r, int p) { return own[r] + e + p * L::width; };
-                         // Of a row of packs only the last may be short.
-                         index const rest = std::min<index>(Tile::lanes, left - e);
-                         auto const lanes = [rest](int p) {
-                             return p + 1 < Tile::packs ? L::width : rest - p * L::width;
-                         };
-                         if (add) {
-                             sum.each([=](typename L::pack& x, int r, int p) {
-                                 x = x + L::load(at(r, p), lanes(p));
-                             });
-                         }
-                         sum.each([=](typename L::pack& x, int r, int p) {
-                             L::store(at(r, p), scale * x, lanes(p));
-                         });
-                     });
-        if (directly) return;
-        if (c.call->what.normalized) {
-            sum_readers(c, factors, state, count, how.write ? first + count : 0);
-        }
-        where.template leave<L>(how, g, c.tokens + first, count, c.out_rows(), c.sums, c.partial);
     }
 };
 

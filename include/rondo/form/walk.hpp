@@ -36,15 +36,12 @@ struct weights_of<L, decay_kind::additive_scalar> {
 };
 
 /// The scratch of a unit: a chunk, and the states and partial sums of the heads that walk together.
-template <class L, decay_kind Decay>
+template <class L, kernel_kind Kind>
 class walker {
 public:
     using A = typename L::value;
-    using weights = typename weights_of<L, Decay>::type;
-    /// Whether a pass may only write: composition::one_window.
-    static constexpr bool has_windows = Decay == decay_kind::none ||
-                                        Decay == decay_kind::additive ||
-                                        Decay == decay_kind::additive_scalar;
+    using weights = typename weights_of<L, Kind.decay>::type;
+    using form = chunkwise_form<L, weights, Kind.delta>;
 
     walker(arena& memory, problem<A> const& call, cut const& how)
         : walker(memory, call, how, call.what.one_window() ? 2 : 1, 3 + 2 * call.group(), 0) {}
@@ -62,13 +59,13 @@ public:
             for (index h = heads.first; h < heads.last; ++h) {
                 begin(how, heads.sequence, h, h - heads.first);
             }
-            if constexpr (has_windows) {
+            if constexpr (Kind.window) {
                 if (!how.read) {
                     sum_window(how, heads, stretches);
                     continue;
                 }
             }
-            divide(how, heads.last - heads.first);
+            if constexpr (Kind.window) divide(how, heads.last - heads.first);
             double const cost = how.write ? moving_cost(call_.what) : 0;
             index const from = part.begin(length, piece, cost);
             index const to = time_part{part.number + 1, part.count}.begin(length, piece, cost);
@@ -131,7 +128,7 @@ protected:
         if (cut_.form == form_kind::recurrent || where.length < cut_.recurrent_below) {
             recurrent_form<L>::advance(chunk_, where, state(slot), how, t, count);
         } else {
-            chunkwise_form<L, weights>::advance(chunk_, where, state(slot), how, t, count);
+            form::advance(chunk_, where, state(slot), how, t, count);
         }
     }
 
