@@ -3,6 +3,7 @@
 /// that meet in front of it: S, as the forward pass left it there, and dS, which comes from behind.
 #pragma once
 
+#include <rondo/form/adjoint_steps.hpp>
 #include <rondo/form/chunkwise.hpp>
 #include <rondo/kernel/adjoint/additive.hpp>
 #include <rondo/kernel/adjoint/delta.hpp>
@@ -19,6 +20,7 @@ public:
     using A = typename L::value;
     using form = chunkwise_form<L, Weights, Delta>;
     using adjoint = adjoint_weights<L, Weights>;
+    using steps = adjoint_steps<L>;
 
     /// Which gradients earlier passes have left something in.
     struct begun {
@@ -91,46 +93,12 @@ public:
         if (Weights::carries_keys) move_gradient();
         for (index g = 0; g < c_.call->group(); ++g) {
             form::find_readers(c_, where_.query_side(c_.call->q, g), how_, 0, c_.count, true);
-            load_output_gradients(g);
+            steps::load_output_gradients(c_, a_, where_, how_, g);
             pass_readers(g + 1 == c_.call->group(), ends);
         }
         if (ends) std::swap(a_.from_end, a_.from_front);
         return true;
     }
-
-    /// Notes the rows that the `count` places in front of `end` will read and write; `all` but
-    /// those of a move.
-    void look_back(index end, index count, bool all = true) noexcept {
-        problem<A> const& call = *c_.call;
-        for (index r = 0; r < count; ++r) {
-            c_.next_tokens[r] = how_.token(end - 1 - r, where_.length);
-        }
-        auto const note = [&](rows_by_token const& rows, index channels) {
-            if (rows.first.data != nullptr) c_.ahead.add(rows, channels, c_.next_tokens, count);
-        };
-        auto const written = [&](tensor const& x, index channels) {
-            if (!x.empty()) note(where_.key_side(x), channels);
-        };
-        if (how_.write && !all && call.what.per_channel()) written(call.gate, call.channels());
-        if (how_.write && all) {
-            written(call.k, call.channels());
-            if (c_.rest_from.empty()) written(call.v, call.width);
-            written(needs().d_k, call.channels());
-            written(needs().d_v, call.width);
-            if (call.what.per_channel()) {
-                written(call.gate, call.channels());
-                written(needs().d_gate, call.channels());
-            }
-        }
-        for (index g = 0; how_.read && g < call.group(); ++g) {
-            note(where_.query_side(call.q, g), call.channels());
-            note(where_.query_side(call.o, g), call.width);
-            if (!all || needs().d_q.empty()) continue;
-            note(where_.query_side(needs().d_q, g), call.channels());
-        }
-    }
-    /// The rows that one of these places needs at most.
-    static index rows_ahead(problem<A> const& call) noexcept { return 6 + 3 * call.group(); }
 
 private:
     adjoint_problem<A> const& needs() const noexcept { return *a_.call; }
@@ -219,7 +187,7 @@ private:
         problem<A> const& call = *c_.call;
         auto const from = where_.query_side(call.q, g);
         form::find_readers(c_, from, how_, 0, c_.count, true);
-        load_output_gradients(g);
+        steps::load_output_gradients(c_, a_, where_, how_, g);
         if (how_.write) {
             score<L, Weights>(c_, 0, c_.count, how_.strict, c_.score_rows());
             differentiate_values(g == 0, true);
@@ -235,34 +203,6 @@ private:
         differentiate_readers(how_.strict, g == 0, g + 1 == call.group() && !solves());
         if (needs().d_q.empty() || a_.query_gradients.data != a_.d_q) return;
         leave_rows<L>(c_, a_, from, to, a_.query_gradients, factors, add_.queries);
-    }
-
-    /// d_num = scale d_o, or by the quotient rule d_num = f d_o and d_den = -f (d_o . num) / (den +
-    /// eps) with f = scale / (den + eps).
-    void load_output_gradients(index g) noexcept {
-        problem<A> const& call = *c_.call;
-        auto const from = where_.query_side(call.o, g);
-        fill<L>(a_.d_den, A(0), whole_tiles(c_.count));
-        bool const plain = !call.what.normalized && call.scale == 1;
-        a_.output_gradients = {};
-        if (plain && call.width == c_.width) {
-            a_.output_gradients = c_.dense_in_place(from, how_, 0, c_.count, c_.width);
-        }
-        if (a_.output_gradients.data != nullptr) return;
-        matrix<A> const rows = a_.output_gradients = {a_.d_num, c_.width};
-        packing<L>::load(c_, from, 0, c_.count, call.width, rows);
-        if (plain) return;
-        for (index t = 0; t < c_.count; ++t) {
-            A factor = call.scale;
-            if (call.what.normalized) {
-                index const reader = g * where_.length + c_.tokens[t];
-                A const sum = where_.readings[reader] + call.eps;
-                A const product = where_.readings[call.group() * where_.length + reader];
-                factor = call.scale / sum;
-                a_.d_den[t] = -factor * product / sum;
-            }
-            scale_row<L>(rows.at(t), rows.at(t), factor, c_.width);
-        }
     }
 
     /// dv: with the first readers what the state behind the chunk adds, and with all of them what

@@ -27,12 +27,13 @@ public:
     using A = typename L::value;
     using weights = typename base::weights;
     using form = adjoint_form<L, weights, Kind.delta>;
+    using steps = adjoint_steps<L>;
 
     /// `call` has the passes of the forward call, `longest` the tokens of its longest sequence, of
     /// which one of `parts` is walked at a time.
     adjoint_walker(arena& memory, adjoint_problem<A> const& call, cut const& how, index longest,
                    index parts)
-        : base(memory, call.call, how, 1, form::rows_ahead(call.call), padded<L>(call.call.depth)),
+        : base(memory, call.call, how, 1, steps::rows_ahead(call.call), padded<L>(call.call.depth)),
           mine_(call),
           wide_(memory, call, longest),
           a_(adjoint_chunk<L>::carve(memory, call, chunk_)),
@@ -255,9 +256,7 @@ private:
             index first = begin;
             for (;; first += (end - first + 1) / 2) {  // halved as in retreat_piece
                 form one(chunk_, a_, where, how, base::state(0), state_at(d_state_), rows_, add_);
-                chunk_.ahead.clear();
-                one.look_back(first, std::min(first, piece_), false);
-                chunk_.ahead.close();
+                look_back(where, how, first, false);
                 bool const ends = c == last_ && first == begin && mine_.wants_gate();
                 if (one.move(first, end - first, ends)) break;
             }
@@ -275,17 +274,18 @@ private:
                 form::write_only(chunk_, a_, where, how, state, before, begin, first - begin);
             }
             form one(chunk_, a_, where, how, before, d_state, rows_, add_);
-            look_back(one, first, how.read && how.write && stores_states());
+            look_back(where, how, first, true);
             if (one.retreat(first, end - first)) return first;
             first += (end - first + 1) / 2;
         }
     }
 
-    /// Asks for what the places in front of `end` need.
-    void look_back(form& one, index end, bool stores) noexcept {
+    /// Asks for what the places in front of `end` need; `all` but to move.
+    void look_back(site<A> const& where, pass const& how, index end, bool all) noexcept {
         chunk_.ahead.clear();
-        one.look_back(end, std::min(end, piece_));
+        steps::look_back(chunk_, mine_, where, how, end, std::min(end, piece_), all);
         index const next = (end - 1) / piece_;
+        bool const stores = all && how.read && how.write && stores_states();
         if (stores && next >= std::max(every_, first_) && (next + 1) % every_ == 0) {
             auto const* const state = reinterpret_cast<std::byte const*>(stored(next).s);
             chunk_.ahead.add(state, chunk_.depth * chunk_.width * index(sizeof(A)));
