@@ -354,14 +354,15 @@ inline void linear_attention(Place const& place, attributes const& with, inputs 
     detail::onnx_call const call(with, in, out);
     auto const& problem = call.described();
     int const threads = detail::threads_of(place);
+    constexpr auto with_delta = [](decay_kind decay) { return kernel_kind{decay, true, false}; };
     switch (problem.what.decay) {
         case decay_kind::scalar:
-            run<lanes, kernel_kind{decay_kind::scalar, true, false}>(problem, threads);
+            run<lanes, with_delta(decay_kind::scalar)>(problem, threads);
             break;
         case decay_kind::vector:
-            run<lanes, kernel_kind{decay_kind::vector, true, false}>(problem, threads);
+            run<lanes, with_delta(decay_kind::vector)>(problem, threads);
             break;
-        default: run<lanes, kernel_kind{decay_kind::none, true, false}>(problem, threads); break;
+        default: run<lanes, with_delta(decay_kind::none)>(problem, threads); break;
     }
     call.finish();
 }

@@ -57,7 +57,7 @@ struct chunkwise_form : chunk_steps<L, Weights> {
         }
         if (how.write) load_written(c, where, how, how.read, !reads, together);
         if constexpr (Delta) {
-            if (how.write && c.call->what.delta && c.rest_from.empty()) {
+            if (how.write && solves(*c.call) && c.rest_from.empty()) {
                 solve_written(c, where, how, state);
                 leave_rest(c, where);
             }

@@ -64,8 +64,8 @@ public:
                     sum_window(how, heads, stretches);
                     continue;
                 }
+                divide(heads.last - heads.first);
             }
-            if constexpr (Kind.window) divide(how, heads.last - heads.first);
             double const cost = how.write ? moving_cost(call_.what) : 0;
             index const from = part.begin(length, piece, cost);
             index const to = time_part{part.number + 1, part.count}.begin(length, piece, cost);
@@ -207,9 +207,9 @@ protected:
     }
 
     /// A whole window is read by all in the same way: what they divide by is taken to the state.
-    void divide(pass const& how, index heads) noexcept {
-        chunk_.divided = how.read && !how.write;
-        for (index h = 0; chunk_.divided && h < heads; ++h) weights::divide(chunk_, state(h));
+    void divide(index heads) noexcept {
+        chunk_.divided = true;
+        for (index h = 0; h < heads; ++h) weights::divide(chunk_, state(h));
     }
 
     void end(pass const& how, index sequence, index head, index slot) noexcept {
